@@ -1,0 +1,1 @@
+"""Having one conversation: models, tool servers, turns, sessions. Imports `values` only."""

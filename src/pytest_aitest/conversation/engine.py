@@ -1,0 +1,89 @@
+"""The one event loop of the process, in its own thread, with all that lives on it: servers, rates, models.
+
+The only place that knows threads. Everybody else is async, or blocks on what runs here. One loop for all, because
+litellm warns and leaks at each new one, and because a server must outlive the loop that a runner makes for one test.
+"""
+
+import atexit
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import Any, ClassVar, Self, TypeVar, TypeVarTuple
+
+import anyio.to_thread
+from anyio.from_thread import start_blocking_portal
+
+from pytest_aitest.values.agent import Provider
+from pytest_aitest.values.errors import AitestError
+
+from .models import Model, close_models, model_for
+from .rates import Rates
+from .servers import ServerPool
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Engine:
+    """A running loop with its servers; `Engine.shared()` is the process's own."""
+
+    _shared: ClassVar[dict[int, Self]] = {}  # by process: after a fork the parent's is only a memory
+
+    @classmethod
+    def shared(cls) -> Self:
+        """The process's engine, started at the first call and again after `close_shared`."""
+        if os.getpid() not in cls._shared:
+            cls._shared[os.getpid()] = cls()
+        return cls._shared[os.getpid()]
+
+    @classmethod
+    def close_shared(cls) -> None:
+        """Close what `shared` started, if anything: no server, task or thread of it is left."""
+        if os.getpid() in cls._shared:
+            cls._shared.pop(os.getpid()).close()
+
+    def __init__(self) -> None:
+        self.rates = Rates()
+        with ExitStack() as starting:
+            self._portal = starting.enter_context(start_blocking_portal("asyncio"))
+            starting.callback(self._portal.call, close_models)
+            self.pool = starting.enter_context(self._portal.wrap_async_context_manager(self._portal.call(ServerPool)))
+            self._exits = starting.pop_all()
+
+    def close(self) -> None:
+        """Close all servers and models, last opened first, and end the loop's thread."""
+        self._exits.close()
+
+    def model(self, provider: Provider) -> Model:
+        """The model that a provider names."""
+        return model_for(provider, rates=self.rates)
+
+    def run(self, function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
+        """Run on the loop and block this thread until done; Ctrl-C here cancels there."""
+        __tracebackhide__ = True
+        future = self._start(function, *arguments)
+        try:
+            return future.result()
+        except AitestError as error:
+            raise error.with_traceback(None) from error.__cause__  # only the caller's frames help
+        finally:
+            future.cancel()
+
+    async def run_async(self, function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
+        """The same, awaited from any other loop, asyncio's or trio's; cancelling here cancels there."""
+        __tracebackhide__ = True
+        future = self._start(function, *arguments)
+        try:
+            # A thread that waits, because a future of ours can't wake a loop whose kind we don't know.
+            return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+        except AitestError as error:
+            raise error.with_traceback(None) from error.__cause__  # only the caller's frames help
+        finally:
+            future.cancel()
+
+    def _start(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> Future[Result]:
+        return self._portal.start_task_soon(function, *arguments)
+
+
+atexit.register(Engine.close_shared)

@@ -1,0 +1,118 @@
+"""All connections of the process: opened, started ahead of need, closed in the background.
+
+Owns the tasks that the connections live in. Everything here is called on the loop's own thread.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Self
+
+import anyio
+
+from pytest_aitest.values.agent import MCPServer
+from pytest_aitest.values.errors import ServerStartError
+
+from . import quiet
+from .connection import Connection
+from .launch import Launch
+from .reset import start_over
+
+_MOST_SPARES = 4  # processes that wait for a session, in suites with many different servers
+_MOST_MET = 100
+
+
+class ServerPool:
+    """Opens connections, and holds them as long as its `async with` block lasts; nothing of a server outlives it."""
+
+    def __init__(self) -> None:
+        self.more_to_come = False  # whether more sessions are expected, so that a server met twice is started ahead
+        self._connections: list[Connection] = []  # all that have not ended, in the order of their beginning
+        self._spares: list[Connection] = []
+        self._met = deque[MCPServer](maxlen=_MOST_MET)  # no set, because declarations hold mappings and can't be hashed
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as entered:
+            entered.enter_context(quiet.sdk_at_debug_level())
+            self._tasks = await entered.enter_async_context(anyio.create_task_group())
+            entered.callback(self._tasks.cancel_scope.cancel)  # whoever did not end when asked to
+            entered.push_async_callback(self.aclose)
+            self._exits = entered.pop_all()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._exits.aclose()
+
+    async def open(self, server: MCPServer) -> Connection:
+        """A connection to `server` in its first state.
+
+        Raises:
+            ServerStartError: There is none. What was started of it is gone; after a failed reset it is going.
+        """
+        launch = Launch.of(server) if server.command else None
+        connection = await self._spare(server, launch) or self._begin(server, launch)
+        await connection.ready()
+        try:
+            await start_over(connection)
+        except BaseException:
+            connection.leave()
+            raise
+        if server.command and server.start_ahead:
+            if server not in self._met:
+                self._met.append(server)
+            elif self.more_to_come:
+                self.start_ahead(server)
+        return connection
+
+    def start_ahead(self, server: MCPServer) -> None:
+        """Start a spare process of `server`, if it is a command that has none waiting, for an `open` to come."""
+        if not server.command or any(spare.server == server and not spare.is_over for spare in self._spares):
+            return
+        with suppress(ServerStartError):  # which the opening will raise, if it comes to one
+            self._spares.append(self._begin(server, Launch.of(server)))
+        for spare in self._spares[:-_MOST_SPARES]:
+            spare.leave()
+        del self._spares[:-_MOST_SPARES]
+
+    def close_soon(self, connections: Sequence[Connection]) -> None:
+        """Close `connections` in the background, one after another, the last one first."""
+        for connection in connections:
+            connection.leaving = True
+        self._tasks.start_soon(self._close, tuple(reversed(connections)))
+
+    async def aclose(self) -> None:
+        """Close everything, and wait until it is closed."""
+        for spare in self._spares:
+            spare.leave()
+        await self._close(tuple(reversed(self._connections)))
+
+    def _begin(self, server: MCPServer, launch: Launch | None) -> Connection:
+        connection = Connection(server, launch=launch)
+        self._connections.append(connection)
+        self._tasks.start_soon(self._hold, connection)
+        return connection
+
+    async def _hold(self, connection: Connection) -> None:
+        try:
+            await connection.live()
+        finally:
+            self._connections.remove(connection)
+
+    async def _spare(self, server: MCPServer, launch: Launch | None) -> Connection | None:
+        """A ready process that was started ahead, if it is what would be started now.
+
+        One that did not become ready is nobody's error, for it may be that it could not run beside another.
+        """
+        while spare := next((spare for spare in self._spares if spare.server == server), None):
+            self._spares.remove(spare)
+            if spare.launch == launch:  # else the environment has changed since
+                with suppress(ServerStartError):
+                    await spare.ready()
+                    if spare.is_alive:
+                        return spare
+            spare.leave()
+        return None
+
+    async def _close(self, connections: Sequence[Connection]) -> None:
+        for connection in connections:
+            await connection.close()

@@ -1,0 +1,57 @@
+"""The pytest plugin: options, markers, fixtures, and who else listens to pytest's hooks.
+
+Loaded in every pytest run of every project that has us installed, so it and `collect`, `run` and `summary` import the
+standard library and pytest only. `live`, which brings the conversations, is loaded by the first test that has one.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import collect, run
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from pytest_aitest.conversation.session import Session
+
+    from .live import AitestRun, Speaking
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("aitest", "conversations with LLM agents")
+    group.addoption(
+        "--aitest-model",
+        metavar="NAME",
+        help="ask this model in place of every agent's own; 'builtin' needs no key and no network",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "session(name): these tests are the turns of one conversation; they run in order and share history and servers",
+    )
+    manager = config.pluginmanager
+    manager.register(collect, "aitest-collect")
+    manager.register(run, "aitest-run")
+    manager.register(Summary(config.getoption("aitest_model")), "aitest-summary")
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
+        manager.import_plugin("pytest_aitest.plugin.xdist")
+
+
+@pytest.fixture
+def aitest_run(request: pytest.FixtureRequest) -> "AitestRun":
+    """Have an agent take one turn, as in `result = await aitest_run(agent, "What's my balance?")`."""
+    return _speaking(request).run
+
+
+@pytest.fixture
+def aitest_session(request: pytest.FixtureRequest) -> "Session":
+    """The session that this test is a turn of; without the marker, one that all turns of this test share."""
+    return _speaking(request).session()
+
+
+def _speaking(request: pytest.FixtureRequest) -> "Speaking":
+    live: Any = request.config.pluginmanager.get_plugin(run.LIVE)  # not imported by name: that would load it at once
+    speaking: Speaking = live.speaking_in(request.node)
+    return speaking

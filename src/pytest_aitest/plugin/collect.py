@@ -1,0 +1,162 @@
+"""Which tests make up a flow: found and checked at collection, kept together, completed with context turns.
+
+Knows tests, and nothing of the conversations they have.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import pytest
+
+from pytest_aitest.values.errors import DeclarationError, quoted
+from pytest_aitest.values.plain import filled
+
+if TYPE_CHECKING:
+    from pytest_aitest.conversation.session import Session
+
+
+@dataclass(eq=False, kw_only=True)
+class Flow:
+    """A session written as tests: one class, or the functions of one module, and one set of parameters."""
+
+    name: str  # "shopping-flow[gpt-5-mini]"
+    turns: list[pytest.Function]  # all of them, selected or not, in order of definition
+    siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
+    context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
+    failed: pytest.Function | None = None  # the turn after which nothing more is run
+    failure: str = ""  # in one line
+    session: "Session | None" = None
+
+    def close(self) -> None:
+        """End the conversation, if it ever began."""
+        if self.session is not None:
+            self.session.close()
+
+
+FLOW = pytest.StashKey[Flow]()
+LAST_TO_SPEAK = pytest.StashKey[bool]()
+
+
+def speaks(item: pytest.Item) -> bool:
+    """Whether a test is a turn of a flow, or asks for a conversation of its own."""
+    return FLOW in item.stash or not {"aitest_run", "aitest_session"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Adopt the turns among what was collected, before --lf or a node id lets some of them go."""
+    report = yield
+    # pytest.Session "collects" what a node id selects of a class, after the class itself; by then the flow is known.
+    turns = [node for node in report.result if _is_turn(node) and node.parent is collector]
+    try:
+        _adopt(turns)
+    except DeclarationError as error:
+        report.outcome, report.longrepr, report.result = "failed", filled(str(error)), []
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Make flows whole again after every other plugin has sorted and selected."""
+    result = yield
+    items[:] = _whole_flows(items)
+    speaking = [item for item in items if speaks(item)]
+    last = speaking[-1].stash.get(FLOW, speaking[-1]) if speaking else None
+    for item in speaking:
+        item.stash[LAST_TO_SPEAK] = item.stash.get(FLOW, item) is last
+    return result
+
+
+def _adopt(turns: Sequence[pytest.Function]) -> None:
+    """Tie the turns of one collector to their flows.
+
+    Raises:
+        DeclarationError: A marker without a usable name, or turns whose parameters differ.
+    """
+    by_name: dict[str, list[pytest.Function]] = {}
+    for turn in turns:
+        by_name.setdefault(_session_name(turn), []).append(turn)
+    for name, named in by_name.items():
+        _check_parameters(name, named)
+        siblings: list[Flow] = []
+        for parameters in dict.fromkeys(map(_parameters_id, named)):
+            flow = Flow(
+                name=f"{name}[{parameters}]" if parameters else name,
+                turns=[turn for turn in named if _parameters_id(turn) == parameters],
+                siblings=siblings,
+            )
+            siblings.append(flow)
+            for turn in flow.turns:
+                turn.stash[FLOW] = flow
+
+
+def _is_turn(node: pytest.Item | pytest.Collector) -> TypeGuard[pytest.Function]:
+    return isinstance(node, pytest.Function) and node.get_closest_marker("session") is not None
+
+
+def _session_name(turn: pytest.Function) -> str:
+    marker = turn.get_closest_marker("session")
+    assert marker is not None
+    match marker.args, marker.kwargs:
+        case [str(name)], {} if name.strip() and not marker.kwargs:
+            return name
+        case _:
+            given = [*map(repr, marker.args), *(f"{key}={value!r}" for key, value in marker.kwargs.items())]
+            raise DeclarationError(
+                f"{turn.nodeid} has the marker session({', '.join(given)}), which takes one argument: the session's "
+                "name, a string that is not empty. The name groups the turns of a conversation and stands in every "
+                'report. Write @pytest.mark.session("some-name").'
+            )
+
+
+def _parameters(turn: pytest.Function) -> dict[str, Any]:
+    return turn.callspec.params if hasattr(turn, "callspec") else {}
+
+
+def _parameters_id(turn: pytest.Function) -> str:
+    return turn.callspec.id if hasattr(turn, "callspec") else ""
+
+
+def _check_parameters(name: str, turns: Sequence[pytest.Function]) -> None:
+    """Raise unless every combination of parameters has every turn."""
+    most = max(turns, key=lambda turn: len(_parameters(turn)))
+    for turn in turns:
+        if lacking := sorted(set(_parameters(most)) - set(_parameters(turn))):
+            raise DeclarationError(
+                f"Turn {most.originalname} of session {name!r} has a parameter {quoted(lacking)} that turn "
+                f"{turn.originalname} lacks. Each combination of parameters is a conversation of its own, so all its "
+                "turns need the same ones. Put @pytest.mark.parametrize on the class, or on every turn."
+            )
+    tests = list(dict.fromkeys(turn.originalname for turn in turns))
+    for parameters in dict.fromkeys(map(_parameters_id, turns)):
+        there = {turn.originalname for turn in turns if _parameters_id(turn) == parameters}
+        if missing := [test for test in tests if test not in there]:
+            raise DeclarationError(
+                f"Session {name!r} has no turn {quoted(missing)} for the parameters [{parameters}], which its other "
+                "turns have. Give every turn the same values: put @pytest.mark.parametrize on the class."
+            )
+
+
+def _whole_flows(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
+    """`items` with each group of flows where its first turn stood, in order, and with the context that turns need."""
+    items = list(items)
+    selected = set(items)
+    done: set[int] = set()
+    for item in items:
+        flow = item.stash.get(FLOW, None)
+        if flow is None:
+            yield item
+        elif id(flow.siblings) not in done:
+            done.add(id(flow.siblings))
+            for sibling in flow.siblings:
+                yield from _up_to_last_selected(sibling, selected)
+
+
+def _up_to_last_selected(flow: Flow, selected: set[pytest.Item]) -> list[pytest.Function]:
+    wanted = [position for position, turn in enumerate(flow.turns) if turn in selected]
+    run = flow.turns[: wanted[-1] + 1] if wanted else []
+    flow.context = {turn for turn in run if turn not in selected}
+    return run

@@ -1,0 +1,70 @@
+"""A project as its author would write it, run by pytest in a process of its own, its output compared whole."""
+
+import os
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+_NOISE = [
+    (r"^(platform|rootdir|configfile|cachedir|plugins|hypothesis profile|asyncio: mode).*\n", ""),
+    (r"\d+\.\d\ds(?= |$)", "0.01s"),
+    (r"0x[0-9a-f]{6,}", "0x0"),
+    (r" +$", ""),
+]
+
+
+def normalised(output: str, root: Path) -> str:
+    """`output` without what differs from run to run."""
+    output = output.replace(f"{root}/", "")
+    for pattern, replacement in _NOISE:
+        output = re.sub(pattern, replacement, output, flags=re.MULTILINE)
+    # Rules are as wide as the terminal, timings are not equally long: keep the words.
+    return re.sub(r"^([=_-])\1+ (.*?) \1+$", r"\1\1\1 \2 \1\1\1", output, flags=re.MULTILINE).strip()
+
+
+class Project:
+    """Files, and ways to run pytest on them."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *, test: str) -> None:
+        self._pytester = pytester
+        self._expected = Path(__file__).parent / "expected" / f"{test}.txt"
+        self._rewrite = bool(os.environ.get("AITEST_WRITE_EXPECTED"))
+        self.path = pytester.path
+        # Only the plugins that a test names: it must not pass thanks to a neighbour.
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.setenv("COLUMNS", "80")
+        for unwanted in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
+            monkeypatch.delenv(unwanted, raising=False)
+
+    def write(self, **files: str) -> None:
+        """Write Python files, `test_bank="..."` as `test_bank.py`."""
+        for name, text in files.items():
+            (self.path / f"{name}.py").write_text(dedent(text).lstrip("\n"))
+
+    def run(self, *arguments: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
+        """Run pytest with our plugin and `plugins`."""
+        named = [option for plugin in ("aitest", *plugins) for option in ("-p", plugin)]
+        return self._pytester.runpytest_subprocess(*named, *arguments)
+
+    def output(self, *arguments: str, plugins: tuple[str, ...] = ()) -> str:
+        """The whole normalised output of a run, which must leave standard error empty."""
+        result = self.run(*arguments, plugins=plugins)
+        assert result.stderr.str() == ""
+        return normalised(result.stdout.str(), self.path)
+
+    def shows_what_is_expected(self, *arguments: str, plugins: tuple[str, ...] = ()) -> None:
+        """Compare the whole output with the file in `expected/` that is named after the test.
+
+        AITEST_WRITE_EXPECTED=1 writes the file instead; read it then, it is what a user will see.
+        """
+        output = self.output(*arguments, plugins=plugins) + "\n"
+        if self._rewrite:
+            self._expected.write_text(output)
+        assert output == self._expected.read_text()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Project:
+    return Project(pytester, monkeypatch, test=request.node.name)
