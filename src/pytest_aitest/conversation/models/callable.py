@@ -16,7 +16,7 @@ from pytest_aitest.values.model import ModelAnswer, ModelRequest
 
 from .openai_form import answer_from, plain
 from .price import declared_cost_usd
-from .wording import one_line, seconds
+from .wording import one_line, seconds, without_secrets
 
 
 class CallableModel:
@@ -63,7 +63,7 @@ class CallableModel:
         except ProviderError:
             raise  # a function may say so itself
         except Exception as error:
-            said = one_line(str(error))
+            said = one_line(without_secrets(str(error), self._provider))
             raise ProviderError(
                 f"Model function {self._provider.label!r} raised {type(error).__name__}{said and f': {said}'}.",
                 kind="provider",

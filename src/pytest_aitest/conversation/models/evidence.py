@@ -7,7 +7,7 @@ looks beneath: at the HTTP response, if there was one, and at the exceptions in 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -75,18 +75,18 @@ class Evidence:
     response: Response | None
 
     @classmethod
-    def in_error(cls, error: BaseException) -> "Evidence":
-        """Read `error` and what it was raised from."""
+    def in_error(cls, error: BaseException, hide: Callable[[str], str] = str) -> "Evidence":
+        """Read `error` and what it was raised from; `hide` takes the secrets out of all words."""
         chain = list(_chain(error))
         inmost_first = [link for link in reversed(chain) if str(link)]
         of_network = [link for link in inmost_first if _is_of_the_network(link)]
         return cls(
             names=frozenset(kind.__name__ for link in chain for kind in type(link).__mro__),
-            said=_ADDITIONS.sub("", str(error)),
-            cause=str(next(iter(of_network or inmost_first), "")),
+            said=hide(_ADDITIONS.sub("", str(error))),
+            cause=hide(str(next(iter(of_network or inmost_first), ""))),
             network=bool(of_network) or any(_is(link, "openai", "APIConnectionError") for link in chain),
             # httpx's own exception holds the response that came; those made from it lose headers.
-            response=next((_response(link) for link in chain if _is(link, "httpx", "HTTPStatusError")), None),
+            response=next((_response(link, hide) for link in chain if _is(link, "httpx", "HTTPStatusError")), None),
         )
 
 
@@ -106,19 +106,19 @@ def _is_of_the_network(link: BaseException) -> bool:
     return isinstance(link, OSError) or type(link).__module__.partition(".")[0] in {"aiohttp", "httpx"}
 
 
-def _response(status_error: Any) -> Response:
+def _response(status_error: Any, hide: Callable[[str], str]) -> Response:
     response = status_error.response
     return Response(
         status=response.status_code,
         reason=response.reason_phrase,
         headers={name.lower(): value for name, value in response.headers.items()},
-        body=_json_object(response),
+        body=_json_object(response, hide),
     )
 
 
-def _json_object(response: Any) -> Mapping[str, Any] | None:
+def _json_object(response: Any, hide: Callable[[str], str]) -> Mapping[str, Any] | None:
     try:
-        body = json.loads(response.text)
+        body = json.loads(hide(response.text))
     except Exception:  # noqa: BLE001 - no JSON, or a body that was not read: the status must do
         return None
     if isinstance(body, list) and len(body) == 1:  # Gemini's way

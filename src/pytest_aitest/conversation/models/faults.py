@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from pytest_aitest.values.agent import Provider
 from pytest_aitest.values.errors import ProviderFault
@@ -43,15 +44,15 @@ class Fault:
 
 def fault_in(error: BaseException, *, provider: Provider, catalogue: Catalogue, timeout_seconds: float) -> Fault:
     """What `error`, which litellm raised when it had `timeout_seconds`, comes down to."""
-    evidence = Evidence.in_error(error)
+    # Hidden before anything is cut short, or half a secret could be left.
+    evidence = Evidence.in_error(error, hide=partial(without_secrets, provider=provider))
     if evidence.response is None:
         fault = _without_response(evidence, provider, catalogue, timeout_seconds)
     else:
         fault = _in_conversation(evidence.response, evidence, provider) or _by_status(
             evidence.response, provider, catalogue
         )
-    fault = _as_missing_key(fault, evidence, provider, catalogue) or fault
-    return replace(fault, what=without_secrets(fault.what, provider))
+    return _as_missing_key(fault, evidence, provider, catalogue) or fault
 
 
 def blocked(provider: Provider, wait_seconds: float) -> Fault:

@@ -155,7 +155,7 @@ class LiteLLMModel:
 async def _unhurried(call: Coroutine[Any, Any, Any]) -> Any:
     """What `call` returns; when this is cancelled, `call` is too, but some seconds later.
 
-    It begins in a thread that makes a coroutine. Cancelled right then it would never await that, and Python warns of it.
+    It begins in a thread that makes a coroutine. Cancelled right then, it never awaits that, and Python warns of it.
     """
     task = asyncio.create_task(call)
     try:

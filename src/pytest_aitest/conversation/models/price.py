@@ -15,7 +15,7 @@ def declared_cost_usd(provider: Provider, *, prompt_tokens: int, completion_toke
 
 
 def runs_here(provider: Provider) -> bool:
-    """Whether asking leaves this machine to nobody's knowledge: builtin, a callable, or an endpoint on loopback."""
+    """Whether the model runs on this machine, for nothing: builtin, a callable, or an endpoint on loopback."""
     return callable(provider.model) or provider.model == "builtin" or is_loopback(provider.api_base)
 
 

@@ -175,7 +175,7 @@ def test_a_declared_price_is_charged_for_the_usage() -> None:
     "value",
     [None, 42, b"hi", [], {}, {"contents": "hi"}, {"content": 42}, {"choices": []}, {"tool_calls": "get_balance"},
      {"tool_calls": [{"arguments": {}}]}, {"tool_calls": [{"name": "a", "arguments": {"when": object()}}]}, object()],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_is_no_answer_is_named_with_what_would_be_one(value: Any) -> None:
     with pytest.raises(DeclarationError) as caught:
