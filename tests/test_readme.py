@@ -44,7 +44,9 @@ def test_the_first_command_passes_without_a_key() -> None:
     assert "aitest: every agent asks model builtin: not a language model" in run.stdout
 
 
-def test_the_failure_it_shows_is_what_a_failure_looks_like(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_failure_it_shows_is_what_a_failure_looks_like(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = fences("text")[0]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

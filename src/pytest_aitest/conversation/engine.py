@@ -44,7 +44,8 @@ class Engine:
             cls._shared.pop(os.getpid()).close()
 
     def __init__(self) -> None:
-        self.rates = Rates()
+        # Under xdist all workers draw on one account.
+        self.rates = Rates(share=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         with ExitStack() as starting:
             self._portal = starting.enter_context(start_blocking_portal("asyncio"))
             starting.callback(self._portal.call, close_models)

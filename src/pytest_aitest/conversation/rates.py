@@ -119,12 +119,15 @@ class _Window:
         self._uses: deque[tuple[float, int]] = deque()  # (when, how much), oldest first
 
     def add(self, amount: int, *, at: float) -> None:
+        """Count a use, without a limit too, because one may be declared within the minute."""
+        self._forget(at)
         self._uses.append((at, amount))
 
     def full_until(self, now: float) -> float:
         """When there is room for more; in the past where there is room now."""
-        while self._uses and self._uses[0][0] + WINDOW_SECONDS - now <= _TICK:
-            self._uses.popleft()
+        if self.most == math.inf:
+            return -math.inf
+        self._forget(now)
         used = sum(amount for _, amount in self._uses)
         until = -math.inf
         for when, amount in self._uses:
@@ -133,3 +136,7 @@ class _Window:
             used -= amount
             until = when + WINDOW_SECONDS
         return until
+
+    def _forget(self, now: float) -> None:
+        while self._uses and self._uses[0][0] + WINDOW_SECONDS - now <= _TICK:
+            self._uses.popleft()

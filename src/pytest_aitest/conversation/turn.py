@@ -4,8 +4,11 @@ Whatever stops a turn is written into it, with all that was done until then; wha
 """
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 
 import anyio
@@ -17,6 +20,8 @@ from pytest_aitest.values.transcript import ToolCall, Turn
 
 from .models import Model
 from .toolbox import Toolbox
+
+_THE_MODEL = "the model"
 
 
 async def take_turn(
@@ -30,18 +35,18 @@ async def take_turn(
     timeout_seconds: float,
 ) -> Turn:
     """Let `agent` answer `prompt` after `context`, the messages it has heard so far."""
-    draft = _Draft(agent=agent, toolbox=toolbox, context=context, timeout_seconds=timeout_seconds)
+    draft = _Draft(agent=agent, toolbox=toolbox, context=context)
     draft.messages.append({"role": "user", "content": prompt})
     with anyio.move_on_after(timeout_seconds) as limit:
         try:
-            await draft.converse(model, max_model_calls)
+            await draft.converse(model, max_model_calls, limit)
         except ProviderError as error:
             draft.fail(error.kind, str(error))
         except ServerDiedError as error:
             draft.fail("server_died", str(error))
     if limit.cancelled_caught:
         draft.fail(
-            "turn_timeout",
+            "timeout" if draft.waiting_for == _THE_MODEL else "turn_timeout",  # a slow model is its provider's fault
             f"The turn was not over after timeout_seconds={timeout_seconds:g}; it was waiting for {draft.waiting_for}. "
             "Allow it more time, or see why that takes so long.",
         )
@@ -55,27 +60,27 @@ class _Draft:
     agent: Agent
     toolbox: Toolbox
     context: Sequence[Message]
-    timeout_seconds: float
     messages: list[Message] = field(default_factory=list)
     tool_calls: list[ToolCall] = field(default_factory=list)
     answers: list[ModelAnswer] = field(default_factory=list)
     error: str | None = None
     error_kind: ErrorKind | None = None
-    waiting_for: str = "the model"
+    waiting_for: str = _THE_MODEL
     started: float = field(default_factory=perf_counter)
 
     def fail(self, kind: ErrorKind, error: str) -> None:
         self.error_kind, self.error = kind, error
 
-    async def converse(self, model: Model, max_model_calls: int) -> None:
+    async def converse(self, model: Model, max_model_calls: int, limit: anyio.CancelScope) -> None:
         system = self.agent.system_prompt
         before = [{"role": "system", "content": system}, *self.context] if system else list(self.context)
         for _ in range(max_model_calls):
-            self.waiting_for = "the model"
+            self.waiting_for = _THE_MODEL
             request = ModelRequest(
                 messages=[*before, *self.messages],
                 tools=self.toolbox.specs,
-                timeout_seconds=self.timeout_seconds - (perf_counter() - self.started),
+                timeout_seconds=limit.deadline - anyio.current_time(),
+                off_the_clock=partial(_off_the_clock, limit),
             )
             answer = await model.answer(request)
             self.answers.append(answer)
@@ -145,6 +150,16 @@ class _Draft:
             completion_tokens=sum(answer.completion_tokens for answer in self.answers),
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         )
+
+
+@contextmanager
+def _off_the_clock(limit: anyio.CancelScope) -> Iterator[None]:
+    deadline, since = limit.deadline, anyio.current_time()
+    limit.deadline = math.inf
+    try:
+        yield
+    finally:
+        limit.deadline = deadline + (anyio.current_time() - since)
 
 
 def _milliseconds_since(started: float) -> float:

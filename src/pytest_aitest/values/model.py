@@ -3,7 +3,8 @@
 Messages are plain dictionaries in OpenAI's chat form, because every user has read one before. Knows no provider.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,11 +47,15 @@ class ToolRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """Everything one model call may depend on, besides the provider's settings."""
+    """Everything one model call may depend on, besides the provider's settings.
+
+    Time spent inside `with off_the_clock()` counts towards no limit: waiting for `rpm` and `tpm`, loading a library.
+    """
 
     messages: Sequence[Message]  # system prompt first, where there is one
     tools: Sequence[ToolSpec]
-    timeout_seconds: float
+    timeout_seconds: float  # for the answer, all tries included
+    off_the_clock: Callable[[], AbstractContextManager[object]] = nullcontext  # for waits that are nobody's fault
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import anyio
 import pytest
 
 from pytest_aitest import (
@@ -18,6 +19,9 @@ from pytest_aitest import (
     ToolError,
     ToolRequest,
 )
+
+from pytest_aitest.conversation.rates import Rates
+from tests.support.clock import Clock
 
 try:
     from mcp.server import MCPServer as Server
@@ -48,6 +52,18 @@ def counter() -> Any:
     def refuse() -> str:
         """Refuse whatever is asked."""
         raise ServerToolError("not on a Sunday")
+
+    return server
+
+
+def dreamer() -> Any:
+    """A server whose tool never answers."""
+    server = Server("dreamer")
+
+    @server.tool()
+    async def never() -> str:
+        """Take for ever."""
+        await anyio.sleep_forever()
 
     return server
 
@@ -188,17 +204,36 @@ def test_a_failed_turn_is_told_but_later_turns_do_not_build_on_it() -> None:
 
 
 def test_a_turn_that_takes_too_long_ends_and_names_what_it_waited_for() -> None:
+    with Session(agent(wish("never"), mcp_servers=[MCPServer(factory=dreamer)])) as session:
+        result = session.say("hello", timeout_seconds=0.1)
+    assert result.error_kind == "turn_timeout"
+    assert result.error == (
+        "The turn was not over after timeout_seconds=0.1; it was waiting for tool 'never'. "
+        "Allow it more time, or see why that takes so long."
+    )
+
+
+def test_a_model_that_never_answers_is_a_fault_of_the_provider() -> None:
     async def never(messages: list[Any], tools: list[Any]) -> str:
         await asyncio.Event().wait()
         return "unreachable"
 
     with Session(Agent(provider=Provider(model=never))) as session:
-        result = session.say("hello", timeout_seconds=0.05)
-    assert result.error_kind == "turn_timeout"
-    assert result.error == (
-        "The turn was not over after timeout_seconds=0.05; it was waiting for the model. "
-        "Allow it more time, or see why that takes so long."
-    )
+        assert session.say("hello", timeout_seconds=0.05).error_kind == "timeout"
+
+
+def test_waiting_for_a_rate_limit_counts_towards_no_limit() -> None:
+    model = Agent(provider=Provider(model=saying("one", "two"), rpm=1))
+    clock = Clock()
+
+    async def sleep(seconds: float) -> None:
+        await anyio.sleep(0.3)  # longer than the turn may take
+        await clock.sleep(seconds)
+
+    with Session(model) as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session._engine, "rates", Rates(clock=clock.now, sleep=sleep))
+        assert [session.say(word, timeout_seconds=0.2).success for word in ("one", "two")] == [True, True]
+    assert clock.slept == [60.0]
 
 
 def test_a_model_that_blocks_its_thread_is_not_waited_for_beyond_the_limit() -> None:
@@ -209,7 +244,7 @@ def test_a_model_that_blocks_its_thread_is_not_waited_for_beyond_the_limit() -> 
         return "late"
 
     with Session(Agent(provider=Provider(model=blocks))) as session:
-        assert session.say("hello", timeout_seconds=0.05).error_kind == "turn_timeout"
+        assert session.say("hello", timeout_seconds=0.05).error_kind == "timeout"
         released.set()
 
 

@@ -14,7 +14,7 @@ from pytest_aitest.values.agent import Provider
 from pytest_aitest.values.errors import DeclarationError, ProviderError
 from pytest_aitest.values.model import ModelAnswer, ModelRequest
 
-from .openai_form import answer_from, plain
+from .openai_form import answer_from, copied
 from .price import declared_cost_usd
 from .wording import one_line, seconds, without_secrets
 
@@ -39,7 +39,8 @@ class CallableModel:
             ProviderError: the function raised, or took longer than the request allows.
             DeclarationError: it returned what is no answer.
         """
-        await self._limit.enter()
+        with request.off_the_clock():
+            await self._limit.enter()
         timeout = max(0.0, min(request.timeout_seconds, self._provider.timeout_seconds))
         with anyio.move_on_after(timeout) as scope:
             answer = self._read(await self._asked(request))
@@ -53,7 +54,7 @@ class CallableModel:
         return answer
 
     async def _asked(self, request: ModelRequest) -> Any:
-        arguments = plain(request.messages), [plain(tool.as_function()) for tool in request.tools]
+        arguments = copied(request.messages), copied([tool.as_function() for tool in request.tools])
         try:
             if _is_async(self._function):
                 return await self._function(*arguments)

@@ -27,7 +27,7 @@ from pytest_aitest.values.model import ModelAnswer, ModelRequest
 
 from .catalogue import Catalogue
 from .faults import NO_CHOICES, Fault, blocked, fault_in, filtered, no_model
-from .openai_form import answer_from, plain
+from .openai_form import answer_from, copied, plain
 from .price import declared_cost_usd, runs_here
 from .undisturbed import undisturbed
 from .unheard import unheard
@@ -67,11 +67,12 @@ class LiteLLMModel:
         Raises:
             ProviderError: it could not be asked.
         """
-        # In a thread, so that other conversations go on meanwhile.
-        litellm = await anyio.to_thread.run_sync(_door.open)
         now = self._rates.clock
         timeout = max(0.0, min(request.timeout_seconds, self._provider.timeout_seconds))
-        await self._enter(timeout)
+        with request.off_the_clock():
+            # In a thread, so that other conversations go on meanwhile.
+            litellm = _door.opened or await anyio.to_thread.run_sync(_door.open)
+            await self._enter(timeout)
         deadline = now() + timeout
         tries = 1
         while isinstance(outcome := await self._asked(litellm, request, max(0.0, deadline - now())), Fault):
@@ -118,9 +119,9 @@ class LiteLLMModel:
     def _arguments(self, request: ModelRequest, catalogue: Catalogue) -> dict[str, Any]:
         """What litellm is given: copies, because for some providers it changes them."""
         arguments = {**plain(self._provider.extra), **self._settings}
-        arguments |= {"model": self._provider.model, "messages": plain(request.messages)}
+        arguments |= {"model": self._provider.model, "messages": copied(request.messages)}
         if request.tools:
-            arguments["tools"] = [plain(tool.as_function()) for tool in request.tools]
+            arguments["tools"] = copied([tool.as_function() for tool in request.tools])
         if stand_in := catalogue.stand_in_key():
             arguments["api_key"] = stand_in
         return arguments
@@ -181,18 +182,18 @@ class _Door:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._litellm: Any = None
+        self.opened: Any = None
 
     def open(self) -> Any:
         """The module, loaded at the first call without a trace in the user's process."""
         with self._lock:
-            if self._litellm is None:
-                self._litellm = _loaded()
-            return self._litellm
+            if self.opened is None:
+                self.opened = _loaded()
+            return self.opened
 
     async def close(self) -> None:
         """Close connections and stop background tasks, if there can be any; on the loop that they live on."""
-        litellm = self._litellm
+        litellm = self.opened
         if litellm is None:
             return
         with anyio.move_on_after(_CLOSING_SECONDS):
