@@ -1,7 +1,7 @@
 """Our own time per turn: the same calls of litellm and mcp, made by us and made bare, in turn in one process.
 
-The model is instant (litellm's own door for custom providers), the server in-process, the loop the same, so what differs is us.
-A turn is two model calls and one tool call.
+The model is instant (litellm's own door for custom providers), the server in-process, the loop the same, so what
+differs is us. A turn is two model calls and one tool call.
 """
 
 import json
@@ -54,9 +54,8 @@ def measure() -> None:
     ]
     print(f"time per turn, bare sequence = 1: {min(ratios[:2]):.2f} x in the first turns, ", end="")
     print(f"{min(ratios[2:]):.2f} x after {TURNS - 50} turns (promised: at most 1.5 x, and no growth of its own)")
-    print(
-        f"    milliseconds per turn: ours {median(ours[WARM_UP:60]) * 1000:.2f}, bare {median(bare[WARM_UP:60]) * 1000:.2f}"
-    )
+    ours_ms, bare_ms = (median(run[WARM_UP:60]) * 1000 for run in (ours, bare))
+    print(f"    milliseconds per turn: ours {ours_ms:.2f}, bare {bare_ms:.2f}")
 
 
 def time_ours() -> list[float]:

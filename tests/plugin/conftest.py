@@ -11,6 +11,8 @@ _NOISE = [
     (r"^(platform|rootdir|configfile|cachedir|plugins|hypothesis profile|asyncio: mode).*\n", ""),
     (r"\d+\.\d\ds(?= |$)", "0.01s"),
     (r"0x[0-9a-f]{6,}", "0x0"),
+    (r"errors\.pydantic\.dev/\d+\.\d+", "errors.pydantic.dev/2"),
+    (r"^(ERROR \S+) - .*", r"\1"),  # pytest 8 does not repeat the reason
     (r" +$", ""),
 ]
 

@@ -59,7 +59,8 @@ def test_under_the_plugin_of_anyio(project: Project, backend: str) -> None:
         .replace('@pytest.mark.session("chat")', '@pytest.mark.anyio\n    @pytest.mark.session("chat")')
         .replace(
             '            assert (await aitest_run(agent, "one")).success',
-            f"            assert sniffio.current_async_library() == {backend!r}\n            await aitest_run(agent, 'one')",
+            f"            assert sniffio.current_async_library() == {backend!r}\n"
+            "            await aitest_run(agent, 'one')",
         ),
     )
     project.run(plugins=("anyio",)).assert_outcomes(passed=3)
@@ -138,6 +139,7 @@ def test_a_forgotten_await_in_a_coroutine_test_is_named(project: Project) -> Non
 def test_names_of_the_upstream_plugin_are_accepted(project: Project) -> None:
     project.write(
         test_chat=ECHO
-        + "\n\n    async def test_it(aitest_run):\n        assert await aitest_run(agent, 'one', max_turns=2, timeout_ms=5000)\n"
+        + "\n\n    async def test_it(aitest_run):\n"
+        + "        assert await aitest_run(agent, 'one', max_turns=2, timeout_ms=5000)\n"
     )
     project.run().assert_outcomes(passed=1)

@@ -95,7 +95,7 @@ def test_context_is_counted_apart(project: Project) -> None:
 def test_last_failed_runs_the_context_of_the_failed_turn(project: Project) -> None:
     project.write(test_chat=CHAT.replace('"one | two | three"', '"three"'))
     project.run()
-    project.shows_what_is_expected("--lf", "-v", "--tb=line")
+    project.shows_what_is_expected("--lf", "-v", "--tb=no")
 
 
 def test_a_turn_whose_context_fails_is_an_error_that_says_so(project: Project) -> None:

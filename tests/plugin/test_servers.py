@@ -22,7 +22,7 @@ COUNTER = '''
 
     with open(sys.argv[1], "a") as pids:
         print(os.getpid(), file=pids)
-    server, state = MCPServer("counter"), {"count": 0}
+    server, state = MCPServer("counter", log_level="ERROR"), {"count": 0}
 
 
     @server.tool()

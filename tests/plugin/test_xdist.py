@@ -1,4 +1,4 @@
-"""Under pytest-xdist all turns of a session run on one worker, in order, in every mode; a crash loses one session only."""
+"""Under xdist all turns of a session run on one worker, in order, in every mode; a crash loses one session only."""
 
 import re
 

@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def aitest_run(request: pytest.FixtureRequest) -> "AitestRun":
-    """Have an agent take one turn, as in `result = await aitest_run(agent, "What's my balance?")`."""
+    """Have an agent take one turn: `await aitest_run(agent, "What's my balance?")` is its `AgentResult`."""
     return _speaking(request).run
 
 

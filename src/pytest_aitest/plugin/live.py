@@ -24,7 +24,8 @@ from .collect import FLOW, LAST_TO_SPEAK, speaks
 _SPEAKING = pytest.StashKey["Speaking"]()
 _AWAIT_IT = (
     "aitest_run(...) is a coroutine, and {what}: the turn was never taken. Write `result = await aitest_run(...)` in "
-    "an `async def` test; in a plain one ask for `aitest_session` and write `result = aitest_session.say(..., agent=...)`."
+    "an `async def` test; in a plain one ask for `aitest_session` and write "
+    "`result = aitest_session.say(..., agent=...)`."
 )
 
 

@@ -124,8 +124,9 @@ class Wait(Declaration):
 class MCPServer(Declaration):
     """A tool server: a command to run, a factory to call, or a url where one runs already.
 
-    `env` adds to the few variables that a command's process gets (HOME, LOGNAME, PATH, SHELL, TERM, USER), and `headers`
-    to a url's requests; `${NAME}` in their values is taken from the environment when the server is started.
+    `env` adds to the few variables that a command's process gets (HOME, LOGNAME, PATH, SHELL, TERM, USER), and
+    `headers` to a url's requests; `${NAME}` in their values is taken from the environment when the server is started.
+    PATH begins with the folder of the Python that runs the tests, as in an activated environment.
     """
 
     command: Words = ()  # ["python", "banking_mcp.py"]; a new process for each session

@@ -19,7 +19,6 @@ from pytest_aitest import (
     ToolError,
     ToolRequest,
 )
-
 from pytest_aitest.conversation.rates import Rates
 from tests.support.clock import Clock
 
@@ -294,14 +293,14 @@ def test_a_server_declared_anew_is_an_error_that_names_the_field() -> None:
 def test_a_lambda_factory_made_in_each_turn_is_an_error() -> None:
     with Session() as session:
         session.say("one", agent=agent("ok", mcp_servers=[MCPServer(factory=lambda: counter())]))
-        with pytest.raises(SessionError, match="factory was <function .*<lambda>.* and is now <function"):
+        with pytest.raises(SessionError, match=r"factory was <function .*<lambda>.* and is now <function"):
             session.say("two", agent=agent("ok", mcp_servers=[MCPServer(factory=lambda: counter())]))
 
 
 def test_the_same_place_with_another_server_is_an_error() -> None:
     with Session() as session:
         session.say("one", agent=agent("ok", name="a", mcp_servers=[COUNTER]))
-        with pytest.raises(SessionError, match="factory was .*counter.* and is now .*other_counter"):
+        with pytest.raises(SessionError, match=r"factory was .*counter.* and is now .*other_counter"):
             session.say("two", agent=agent("ok", name="a", mcp_servers=[MCPServer(factory=other_counter)]))
 
 
@@ -343,8 +342,9 @@ def test_allowed_tools_are_all_that_is_offered() -> None:
         ),
         (
             {"mcp_servers": [COUNTER, MCPServer(factory=other_counter)], "name": "shop"},
-            "Agent 'shop' would have two tools 'count', one of server 'counter' and one of 'other_counter', and a model "
-            "can't tell them apart. Leave one server out, or list the tools it may use in allowed_tools without this one.",
+            "Agent 'shop' would have two tools 'count', one of server 'counter' and one of 'other_counter', and a "
+            "model can't tell them apart. Leave one server out, or list the tools it may use in allowed_tools without "
+            "this one.",
         ),
     ],
 )
@@ -356,11 +356,11 @@ def test_tools_that_cannot_be_as_declared_are_refused(fields: dict[str, Any], me
 
 def test_call_tool_refuses_what_nobody_has() -> None:
     with Session(agent(mcp_servers=[COUNTER, MCPServer(factory=other_counter)])) as session:
-        with pytest.raises(SessionError, match="No server has a tool 'cuont'.*Did you mean 'count'"):
+        with pytest.raises(SessionError, match=r"No server has a tool 'cuont'.*Did you mean 'count'"):
             session.call_tool("cuont")
         with pytest.raises(SessionError, match="Servers 'counter' and 'other_counter' all have a tool 'count'"):
             session.call_tool("count")
-        with pytest.raises(SessionError, match="no server 'conter'.*Did you mean 'counter'"):
+        with pytest.raises(SessionError, match=r"no server 'conter'.*Did you mean 'counter'"):
             session.call_tool("count", server="conter")
         assert session.call_tool("count", {"by": 1}, server="other_counter") == {"result": 1}
         with pytest.raises(ToolError, match=r"refuse\(\) failed: .*not on a Sunday"):

@@ -23,8 +23,8 @@ def build() -> None:
         ),
         (
             lambda: MCPServer(),
-            "MCPServer: was given nothing; give exactly one of command=[...], factory=... and url=..., because they are "
-            "three ways to reach one server.",
+            "MCPServer: was given nothing; give exactly one of command=[...], factory=... and url=..., because they "
+            "are three ways to reach one server.",
         ),
         (
             lambda: MCPServer(url="http://localhost/mcp", args=("x",)),
