@@ -103,6 +103,14 @@ def test_a_turn_whose_context_fails_is_an_error_that_says_so(project: Project) -
     project.shows_what_is_expected("-k", "third", "-ra")
 
 
+def test_a_rerun_of_a_turn_shows_how_it_failed_and_why_it_is_not_run_again(project: Project) -> None:
+    project.write(test_chat=CHAT.replace('"one | two"', '"two"'))
+    output = project.output("--reruns", "1", plugins=("rerunfailures",))
+    assert "test_second is not run again: it is a turn of session 'chat'" in output
+    assert "AssertionError: assert 'one | two' == 'two'" in output
+    assert "1 passed, 1 skipped, 1 error, 1 rerun" in output
+
+
 def test_parametrized_flows_run_one_after_another_under_their_own_keys(project: Project) -> None:
     project.write(
         test_shop=ECHO

@@ -6,6 +6,7 @@ litellm warns and leaks at each new one, and because a server must outlive the l
 
 import atexit
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
 from pytest_aitest.values.agent import Provider
-from pytest_aitest.values.errors import AitestError
+from pytest_aitest.values.errors import AitestError, SessionError
 
 from .models import Model, close_models, model_for
 from .rates import Rates
@@ -50,6 +51,7 @@ class Engine:
             self._portal = starting.enter_context(start_blocking_portal("asyncio"))
             starting.callback(self._portal.call, close_models)
             self.pool = starting.enter_context(self._portal.wrap_async_context_manager(self._portal.call(ServerPool)))
+            self._thread = self._portal.call(threading.get_ident)
             self._exits = starting.pop_all()
 
     def close(self) -> None:
@@ -61,8 +63,17 @@ class Engine:
         return model_for(provider, rates=self.rates)
 
     def run(self, function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
-        """Run on the loop and block this thread until done; Ctrl-C here cancels there."""
+        """Run on the loop and block this thread until done; Ctrl-C here cancels there.
+
+        Raises:
+            SessionError: This thread is the loop's own, which would wait for itself for ever.
+        """
         __tracebackhide__ = True
+        if threading.get_ident() == self._thread:
+            raise SessionError(
+                "A coroutine that is a model or a server blocks on a session, and both run on one event loop. "
+                "Await it instead: `await session.say_async(...)`, `await session.call_tool_async(...)`."
+            )
         future = self._start(function, *arguments)
         try:
             return future.result()
@@ -74,6 +85,8 @@ class Engine:
     async def run_async(self, function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
         """The same, awaited from any other loop, asyncio's or trio's; cancelling here cancels there."""
         __tracebackhide__ = True
+        if threading.get_ident() == self._thread:  # a model that asks another
+            return await function(*arguments)
         future = self._start(function, *arguments)
         try:
             # A thread that waits, because a future of ours can't wake a loop whose kind we don't know.

@@ -41,7 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def aitest_run(request: pytest.FixtureRequest) -> "AitestRun":
-    """Have an agent take one turn: `await aitest_run(agent, "What's my balance?")` is its `AgentResult`."""
+    """Have an agent take a turn.
+
+    For example `result = await aitest_run(agent, "What's my balance?")`.
+    """
     return _speaking(request).run
 
 

@@ -25,7 +25,8 @@ class Flow:
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
     context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
     failed: pytest.Function | None = None  # the turn after which nothing more is run
-    failure: str = ""  # in one line
+    failure: str = ""  # as pytest showed it
+    failure_line: str = ""
     session: "Session | None" = None
 
     def close(self) -> None:

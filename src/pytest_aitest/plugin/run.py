@@ -23,13 +23,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     if flow.failed is item:
         why = (
-            f"{item.name} can't run again: it is a turn of session {flow.name!r}, whose servers already have the state "
-            "of its first attempt. Leave the tests of sessions out of reruns."
+            f"{item.name} is not run again: it is a turn of session {flow.name!r}, whose servers already have the state "
+            "of its first attempt. Leave the tests of sessions out of reruns. This is how it failed:"
         )
-        pytest.fail(filled(why), pytrace=False)
+        pytest.fail(f"{filled(why)}\n\n{flow.failure}", pytrace=False)
     failed = flow.failed.name
     if flow.failed in flow.context and item not in flow.context:
-        pytest.fail(filled(f"turn {failed} of {flow.name}, run for context, failed: {flow.failure}"), pytrace=False)
+        pytest.fail(filled(f"turn {failed} of {flow.name}, run for context, failed: {flow.failure_line}"), pytrace=False)
     # A marker, not pytest.skip: the skip is then reported at the test and not at this line.
     item.add_marker(pytest.mark.skip(reason=f"turn {failed} of {flow.name} failed"))
 
@@ -46,15 +46,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             vars(report)["aitest_context"] = True  # what is in here travels to the controller under xdist
             if report.failed:
                 report.outcome = "skipped"
-                report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"context turn failed: {flow.failure}")
+                report.longrepr = (str(item.path), (item.location[1] or 0) + 1, f"context turn failed: {flow.failure_line}")
     return report
 
 
 def _note_failure(flow: Flow, item: pytest.Item, report: pytest.TestReport) -> None:
     assert isinstance(item, pytest.Function)
-    flow.failed = item
     crash = getattr(report.longrepr, "reprcrash", None)
-    flow.failure = str(crash.message if crash else report.longrepr).partition("\n")[0]
+    flow.failed, flow.failure = item, report.longreprtext
+    flow.failure_line = str(crash.message if crash else report.longrepr).partition("\n")[0]
 
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:

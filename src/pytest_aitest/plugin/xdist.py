@@ -155,7 +155,7 @@ class _Whole(LoadScopeScheduling):
         return super()._split_scope(self.flows.get(nodeid, nodeid))
 
     def remove_node(self, node: WorkerController) -> str | None:
-        # What a crashed worker had finished would be dealt out again, as no tests at all, and who gets it wait for ever.
+        # What a crashed worker had finished would be dealt out again, as no tests at all; who gets it waits for ever.
         self.assigned_work[node] = {
             scope: unit for scope, unit in self.assigned_work[node].items() if not all(unit.values())
         }

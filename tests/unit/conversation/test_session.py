@@ -403,6 +403,22 @@ def test_a_closed_session_is_silent() -> None:
         session.say("hello")
 
 
+def test_a_model_that_blocks_the_loop_on_a_session_is_told_to_await() -> None:
+    inner = Session(agent("inner"))
+
+    async def asks_another(messages: list[Any], tools: list[Any]) -> str:
+        return inner.say("hello").final_response
+
+    async def awaits_another(messages: list[Any], tools: list[Any]) -> str:
+        return (await inner.say_async("hello")).final_response
+
+    with Session() as session, inner:
+        blocked = session.say("hello", agent=Agent(provider=Provider(model=asks_another)))
+        assert "Await it instead: `await session.say_async(...)`" in (blocked.error or "")
+        awaited = session.say("hello", agent=Agent(provider=Provider(model=awaits_another)))
+        assert awaited.final_response == "inner", awaited
+
+
 def test_a_session_can_be_awaited_in_any_loop() -> None:
     async def converse() -> str:
         session = Session(agent("hello", mcp_servers=[COUNTER]))
