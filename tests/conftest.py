@@ -1,9 +1,11 @@
-"""What holds for all tests: nothing leaves this machine."""
+"""What holds for all tests: nothing leaves this machine, and nothing of one test is left to the next."""
 
 import socket
 from typing import Any
 
 import pytest
+
+from pytest_aitest.conversation.engine import Engine
 
 _LOOPBACK = ("127.", "::1", "localhost")
 
@@ -21,3 +23,10 @@ def loopback_only() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", connect_here)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_engine() -> Any:
+    """Give each test an engine of its own: servers, rates and log filters of another would show in it."""
+    yield
+    Engine.close_shared()

@@ -111,6 +111,114 @@ def test_a_rerun_of_a_turn_shows_how_it_failed_and_why_it_is_not_run_again(proje
     assert "1 passed, 1 skipped, 1 error, 1 rerun" in output
 
 
+def test_a_skipped_context_turn_is_no_failure(project: Project) -> None:
+    project.write(
+        test_chat=CHAT.replace(
+            "        async def test_first", "        @pytest.mark.skip\n        async def test_first"
+        )
+        .replace('"one | two | three"', '"two | three"')
+        .replace('["one", "two", "three"]', '["two", "three"]')
+        .replace('"one | two"', '"two"')
+        .replace("assert result.is_session_continuation\n", "\n")
+        .replace("assert result.session_context_count == 2", "")
+    )
+    project.shows_what_is_expected("-k", "third", "-v")
+
+
+def test_every_turn_that_lacks_its_context_is_an_error(project: Project) -> None:
+    project.write(test_chat=CHAT.replace('response == "one"', 'response == "two"'))
+    project.run("-k", "second or third").assert_outcomes(errors=2, deselected=1)
+
+
+def test_turns_taken_by_a_blocking_session_are_shown_and_counted(project: Project) -> None:
+    project.write(
+        test_chat=ECHO
+        + """
+
+    @pytest.mark.session("chat")
+    class TestChat:
+        def test_first(self, aitest_session):
+            aitest_session.say("one", agent=agent)
+
+        def test_second(self, aitest_session):
+            aitest_session.say("two")
+            assert False
+
+        def test_third(self, aitest_session):
+            aitest_session.say("three")
+"""
+    )
+    project.shows_what_is_expected()
+
+
+def test_a_failed_look_at_the_session_shows_what_was_said_in_it(project: Project) -> None:
+    project.write(
+        test_chat=ECHO
+        + """
+
+    @pytest.mark.session("chat")
+    class TestChat:
+        async def test_first(self, aitest_run):
+            await aitest_run(agent, "one")
+
+        def test_look(self, aitest_session):
+            assert not aitest_session.turns
+"""
+    )
+    assert "--- earlier turns of chat ---\n1 one -> one\n" in project.output()
+
+
+def test_fixtures_may_speak_while_they_are_set_up_and_torn_down(project: Project) -> None:
+    project.write(
+        test_chat=ECHO
+        + """
+
+    @pytest.fixture
+    def greeted(aitest_session):
+        aitest_session.say("hello", agent=agent)
+        yield
+        assert aitest_session.say("bye").success
+
+
+    @pytest.fixture
+    def looked_up_late(request):
+        return request.getfixturevalue("aitest_session")
+
+
+    @pytest.mark.session("chat")
+    class TestChat:
+        def test_first(self, greeted):
+            pass
+
+        def test_last(self, greeted, looked_up_late):
+            assert [turn.user for turn in looked_up_late.turns] == ["hello", "bye", "hello"]
+
+
+    def test_alone(looked_up_late):
+        assert not looked_up_late.turns
+"""
+    )
+    output = project.output()
+    assert "3 passed" in output
+    assert "aitest: 4 turns" in output
+
+
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="subtests came with pytest 9")
+def test_subtests_do_not_multiply_what_a_turn_cost(project: Project) -> None:
+    project.write(
+        test_chat=ECHO
+        + """
+
+    async def test_parts(aitest_run, subtests):
+        await aitest_run(agent, "one")
+        for part in range(3):
+            with subtests.test(part=part):
+                pass
+"""
+    )
+    assert "aitest: 1 turn, 1 model call" in project.output()
+
+
 def test_parametrized_flows_run_one_after_another_under_their_own_keys(project: Project) -> None:
     project.write(
         test_shop=ECHO

@@ -84,6 +84,16 @@ def test_the_summary_is_quiet_when_asked_to_be(project: Project) -> None:
     project.shows_what_is_expected("-q")
 
 
+def test_a_quiet_run_still_says_that_no_language_model_was_asked(project: Project) -> None:
+    project.write(test_bank=AGENT.replace('tool_was_called("transfer")', "success"), mcp_server=SERVER)
+    assert "aitest: model builtin: not a language model" in project.output("-q", "--aitest-model", "builtin")
+
+
+def test_a_misspelt_builtin_model_is_refused_before_the_run(project: Project) -> None:
+    result = project.run("--aitest-model", "builtn")
+    assert "ERROR: --aitest-model builtn: there is no such model. Did you mean 'builtin'?" in result.stderr.str()
+
+
 def test_an_error_of_ours_is_shown_at_the_line_of_the_test(project: Project) -> None:
     project.write(
         test_bank="""

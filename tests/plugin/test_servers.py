@@ -170,6 +170,36 @@ def test_from_the_third_session_on_a_server_is_started_ahead_and_none_in_vain(pr
     assert_all_gone(project.path)
 
 
+def test_unmarked_calls_are_conversations_of_their_own_one_after_another(project: Project) -> None:
+    project.write(
+        test_count=PRELUDE
+        + """
+
+    async def test_alone(aitest_run):
+        for _ in range(2):
+            assert (await aitest_run(agent, "count 2")).tool_calls[0].result == "2"
+
+
+    async def test_reset(aitest_run):
+        again = MCPServer(command=["python", "counter.py", "pids"], reset="count_to_zero")
+        other = Agent(name="other", provider=Provider(model=model), mcp_servers=[again])
+        for _ in range(2):
+            assert (await aitest_run(other, "count 2")).tool_calls[0].result == "2"
+""",
+        counter=COUNTER.replace(
+            "    server.run()",
+            """    @server.tool()
+    def count_to_zero() -> None:
+        state["count"] = 0
+
+
+    server.run()""",
+        ),
+    )
+    project.run().assert_outcomes(passed=2)
+    assert_all_gone(project.path)
+
+
 def test_a_server_that_depends_on_a_function_fixture_is_refused(project: Project) -> None:
     project.write(
         test_count=PRELUDE

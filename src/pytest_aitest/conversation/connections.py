@@ -65,6 +65,8 @@ class Connections:
             )
         asked = [connection for connection in self._open if server in (None, connection.label)]
         having = [connection for connection in asked if any(tool.name == name for tool in connection.tools)]
+        if not self._open:
+            raise SessionError(f"There is no tool {name!r} to call: the agent of this session has no tool servers.")
         if not having:
             names = [tool.name for connection in asked for tool in connection.tools]
             raise SessionError(f"No server has a tool {name!r}. There are {quoted(names)}.{did_you_mean(name, names)}")
@@ -91,7 +93,7 @@ class Connections:
         """Whether `server` is open; an open one that it would silently replace is an error."""
         if server in self._declared:
             return True
-        same_name = [connection for connection in self._open if connection.server.label == server.label]
+        same_name = [link for link in self._open if server.name is not None and link.server.name == server.name]
         rival = next(iter(same_name), None) or self._seats.get((agent.name, position))
         if rival is not None:
             raise SessionError(_declared_anew(agent, rival.server, server))
@@ -107,6 +109,6 @@ def _declared_anew(agent: Agent, before: MCPServer, now: MCPServer) -> str:
     return (
         f"Server {now.label!r} of agent {agent.name!r} is declared differently than in an earlier turn of this "
         f"session: {'; '.join(changed)}. A new server would have lost the state of the conversation. "
-        "If a fixture makes it, give the fixture class scope (or module scope), so that all turns share one "
-        "declaration; if it is a second server, give it a name of its own."
+        "If a fixture makes it, give the fixture class scope (with tmp_path_factory in place of tmp_path), so that all "
+        "turns share one declaration. If they are two servers, give each a name; if two agents, likewise."
     )

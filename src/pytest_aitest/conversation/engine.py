@@ -4,12 +4,14 @@ The only place that knows threads. Everybody else is async, or blocks on what ru
 litellm warns and leaks at each new one, and because a server must outlive the loop that a runner makes for one test.
 """
 
+import asyncio
 import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, TypeVarTuple
 
 import anyio.to_thread
@@ -30,21 +32,27 @@ class Engine:
     """A running loop with its servers; `Engine.shared()` is the process's own."""
 
     _shared: ClassVar[dict[int, Self]] = {}  # by process: after a fork the parent's is only a memory
+    _starting: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
     def shared(cls) -> Self:
         """The process's engine, started at the first call and again after `close_shared`."""
-        if os.getpid() not in cls._shared:
-            cls._shared[os.getpid()] = cls()
-        return cls._shared[os.getpid()]
+        with cls._starting:
+            if os.getpid() not in cls._shared:
+                cls._shared[os.getpid()] = cls()
+            return cls._shared[os.getpid()]
 
     @classmethod
     def close_shared(cls) -> None:
         """Close what `shared` started, if anything: no server, task or thread of it is left."""
-        if os.getpid() in cls._shared:
-            cls._shared.pop(os.getpid()).close()
+        with cls._starting:
+            engine = cls._shared.pop(os.getpid(), None)
+        if engine is not None:
+            engine.close()
 
     def __init__(self) -> None:
+        self._process = os.getpid()
+        self._closed = False
         # Under xdist all workers draw on one account.
         self.rates = Rates(share=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         with ExitStack() as starting:
@@ -56,7 +64,13 @@ class Engine:
 
     def close(self) -> None:
         """Close all servers and models, last opened first, and end the loop's thread."""
+        self._closed = True
         self._exits.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anything can still be run: not after `close`, nor in a process that was forked off."""
+        return not self._closed and self._process == os.getpid()
 
     def model(self, provider: Provider) -> Model:
         """The model that a provider names."""
@@ -66,7 +80,7 @@ class Engine:
         """Run on the loop and block this thread until done; Ctrl-C here cancels there.
 
         Raises:
-            SessionError: This thread is the loop's own, which would wait for itself for ever.
+            SessionError: This thread is the loop's own, which would wait for itself for ever, or the loop has ended.
         """
         __tracebackhide__ = True
         if threading.get_ident() == self._thread:
@@ -76,9 +90,7 @@ class Engine:
             )
         future = self._start(function, *arguments)
         try:
-            return future.result()
-        except AitestError as error:
-            raise error.with_traceback(None) from error.__cause__  # only the caller's frames help
+            return _returned(future.result())
         finally:
             future.cancel()
 
@@ -90,14 +102,44 @@ class Engine:
         future = self._start(function, *arguments)
         try:
             # A thread that waits, because a future of ours can't wake a loop whose kind we don't know.
-            return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
-        except AitestError as error:
-            raise error.with_traceback(None) from error.__cause__  # only the caller's frames help
+            return _returned(await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True))
         finally:
             future.cancel()
 
-    def _start(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> Future[Result]:
-        return self._portal.start_task_soon(function, *arguments)
+    def _start(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> "Future[Result | _Raised]":
+        if not self.is_running:
+            raise SessionError(
+                "The session's event loop has ended, with the pytest run or because the process was forked. "
+                "Open a new session here."
+            )
+        return self._portal.start_task_soon(_caught, function, *arguments)
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An error on its way to the thread that asked; raised in the loop, `pytest.fail()` of a model would end it."""
+
+    error: BaseException
+
+
+async def _caught(function: Callable[..., Awaitable[Result]], *arguments: Any) -> Result | _Raised:
+    try:
+        return await function(*arguments)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever asked
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        return _Raised(error)
+
+
+def _returned(outcome: Result | _Raised) -> Result:
+    __tracebackhide__ = True
+    if not isinstance(outcome, _Raised):
+        return outcome
+    if isinstance(outcome.error, AitestError):  # it says all; only the caller's frames help
+        raise outcome.error.with_traceback(None) from outcome.error.__cause__
+    raise outcome.error
 
 
 atexit.register(Engine.close_shared)

@@ -50,6 +50,7 @@ class Session:
         self.name = name
         self.agent = agent
         self.transcript = Transcript(name=name, context=tuple(messages))
+        self.results: list[AgentResult] = []  # of all turns ever taken here
         self._model = model
         self._engine = Engine.shared()
         self._connections = Connections(self._engine.pool)
@@ -115,31 +116,47 @@ class Session:
         __tracebackhide__ = True
         return await self._engine.run_async(self._say, prompt, agent, max_model_calls, timeout_seconds, messages)
 
-    def call_tool(self, name: str, arguments: Mapping[str, Any] | None = None, *, server: str | None = None) -> Any:
+    def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        agent: Agent | None = None,
+    ) -> Any:
         """Call a tool of this session's live servers past the model, `allowed_tools` or not.
 
+        Before the first turn, say whose servers are meant: `agent=...`.
+
         Returns:
-            The tool's structured content, else its text parsed as JSON, else its text.
+            The tool's structured content, else its text parsed as JSON, else its text. What a tool returns that is no
+            object, a number or a list, the SDK's servers wrap as `{"result": ...}`.
 
         Raises:
             ToolError: The tool answered with an error.
             SessionError: No live server, or more than one, has such a tool. `server` names one.
         """
         __tracebackhide__ = True
-        return self._engine.run(self._call_tool, name, arguments or {}, server)
+        return self._engine.run(self._call_tool, name, arguments or {}, server, agent)
 
     async def call_tool_async(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, server: str | None = None
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        server: str | None = None,
+        agent: Agent | None = None,
     ) -> Any:
         """`call_tool`, awaited."""
         __tracebackhide__ = True
-        return await self._engine.run_async(self._call_tool, name, arguments or {}, server)
+        return await self._engine.run_async(self._call_tool, name, arguments or {}, server, agent)
 
     def close(self) -> None:
         """End the conversation; its servers close in the background, last opened first. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            self._engine.run(self._close)
+            if self._engine.is_running:
+                self._engine.run(self._close)
 
     async def _say(
         self,
@@ -151,27 +168,30 @@ class Session:
     ) -> AgentResult:
         if not (isinstance(prompt, str) and prompt.strip()):
             raise SessionError(f"A turn starts with the user's words, and the prompt is {prompt!r}. Give it some text.")
+        for limit, value in {"max_model_calls": max_model_calls, "timeout_seconds": timeout_seconds}.items():
+            if value is not None and value <= 0:
+                raise SessionError(f"{limit}={value} leaves no room for an answer. Give a number above 0.")
         async with self._one_at_a_time:
             speaker = self._speaker(agent)
             toolbox = Toolbox.of(speaker, await self._connections.serving(speaker))
-            if messages is not None:
-                self.transcript = Transcript(name=self.name, context=tuple(messages))
+            before = self.transcript if messages is None else Transcript(name=self.name, context=tuple(messages))
             turn = await take_turn(
                 prompt,
                 agent=speaker,
                 model=self._engine.model(speaker.provider),
                 toolbox=toolbox,
-                context=self.transcript.messages,
+                context=before.messages,
                 max_model_calls=max_model_calls or speaker.max_model_calls,
                 timeout_seconds=timeout_seconds,
             )
-            self.transcript = self.transcript.with_turn(turn)
-            return AgentResult(turn=turn, session=self.transcript)
+            self.transcript = before.with_turn(turn)
+            self.results.append(AgentResult(turn=turn, session=self.transcript))
+            return self.results[-1]
 
-    async def _call_tool(self, name: str, arguments: Mapping[str, Any], server: str | None) -> Any:
+    async def _call_tool(self, name: str, arguments: Mapping[str, Any], server: str | None, agent: Agent | None) -> Any:
         async with self._one_at_a_time:
-            if not self._connections:
-                await self._connections.serving(self._speaker(None))
+            if agent is not None or not self._connections:
+                await self._connections.serving(self._speaker(agent))
             connection = self._connections.with_tool(name, server)
             outcome = await connection.call_tool(name, dict(arguments))
         if outcome.is_error:
@@ -184,10 +204,13 @@ class Session:
 
     def _speaker(self, agent: Agent | None) -> Agent:
         if self._closed:
-            raise SessionError(f"Session {self.name!r} is closed. Speak inside its `with` block.")
+            raise SessionError(f"Session {self.name!r} is closed, and so are its servers. Speak before it ends.")
         self.agent = agent or self.agent
         if self.agent is None:
-            raise SessionError("Nobody to speak to: the session has no agent yet. Give one: say(prompt, agent=...).")
+            raise SessionError(
+                "The session has no agent yet, so there is nobody to speak to and no server. "
+                "Give one: agent=... in this call, or Session(agent)."
+            )
         if self._model is None:
             return self.agent
         kept = self.agent.provider.model_dump(include={"temperature", "max_tokens", "timeout_seconds"})

@@ -4,9 +4,12 @@ Loaded in every pytest run of every project that has us installed, so it and `co
 standard library and pytest only. `live`, which brings the conversations, is loaded by the first test that has one.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_aitest.values.errors import did_you_mean
 
 from . import collect, run
 from .summary import Summary
@@ -22,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--aitest-model",
         metavar="NAME",
-        help="ask this model in place of every agent's own; 'builtin' needs no key and no network",
+        help="ask this model in place of every agent's own, functions too; 'builtin' needs no key and no network",
     )
 
 
@@ -31,30 +34,38 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "session(name): these tests are the turns of one conversation; they run in order and share history and servers",
     )
+    model = config.getoption("aitest_model")
+    if model and model != "builtin" and (hint := did_you_mean(model, ["builtin"])):
+        raise pytest.UsageError(f"--aitest-model {model}: there is no such model.{hint}")
     manager = config.pluginmanager
     manager.register(collect, "aitest-collect")
     manager.register(run, "aitest-run")
-    manager.register(Summary(config.getoption("aitest_model")), "aitest-summary")
+    manager.register(Summary(model), "aitest-summary")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         manager.import_plugin("pytest_aitest.plugin.xdist")
 
 
 @pytest.fixture
-def aitest_run(request: pytest.FixtureRequest) -> "AitestRun":
+def aitest_run(request: pytest.FixtureRequest) -> Iterator["AitestRun"]:
     """Have an agent take a turn.
 
     For example `result = await aitest_run(agent, "What's my balance?")`.
     """
-    return _speaking(request).run
+    speaking = _speaking(request)
+    yield speaking.run
+    speaking.close()
 
 
 @pytest.fixture
-def aitest_session(request: pytest.FixtureRequest) -> "Session":
+def aitest_session(request: pytest.FixtureRequest) -> Iterator["Session"]:
     """The session that this test is a turn of; without the marker, one that all turns of this test share."""
-    return _speaking(request).session()
+    speaking = _speaking(request)
+    yield speaking.session()
+    speaking.close()
 
 
 def _speaking(request: pytest.FixtureRequest) -> "Speaking":
+    run.load_live(request.config)
     live: Any = request.config.pluginmanager.get_plugin(run.LIVE)  # not imported by name: that would load it at once
     speaking: Speaking = live.speaking_in(request.node)
     return speaking

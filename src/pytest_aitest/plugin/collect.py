@@ -24,10 +24,10 @@ class Flow:
     turns: list[pytest.Function]  # all of them, selected or not, in order of definition
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
     context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
-    failed: pytest.Function | None = None  # the turn after which nothing more is run
-    failure: str = ""  # as pytest showed it
-    failure_line: str = ""
+    failed: pytest.Item | None = None  # the turn after which nothing more is run
+    failure: str = ""  # how, as pytest shows it
     session: "Session | None" = None
+    is_over: bool = False  # its last turn is being torn down
 
     def close(self) -> None:
         """End the conversation, if it ever began."""

@@ -18,6 +18,7 @@ from pytest_aitest.values.errors import SessionError
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.result import AgentResult
+from pytest_aitest.values.transcript import summary
 
 from .collect import FLOW, LAST_TO_SPEAK, speaks
 
@@ -54,7 +55,7 @@ class Turning(Coroutine[Any, Any, AgentResult]):
         raise SessionError(_AWAIT_IT.format(what="its truth was asked for without `await`"))
 
     def __getattr__(self, name: str) -> Any:
-        if not hasattr(AgentResult, name):
+        if name not in {*dir(AgentResult), *AgentResult.__dataclass_fields__}:
             raise AttributeError(name)
         raise SessionError(_AWAIT_IT.format(what=f".{name} was asked of it without `await`"))
 
@@ -90,6 +91,11 @@ class AitestRun:
             max_turns: Another name of `max_model_calls`.
             timeout_ms: `timeout_seconds` in milliseconds.
         """
+        if not isinstance(agent, Agent):
+            raise SessionError(
+                f"aitest_run speaks to an Agent, and its first argument is {type(agent).__name__!r}. "
+                "Write aitest_run(agent, prompt)."
+            )
         turn = self._speaking.take_turn(
             prompt,
             agent=agent,
@@ -108,17 +114,20 @@ class Speaking:
         self._item = item
         self._model = item.config.getoption("aitest_model")
         self._flow = item.stash.get(FLOW, None)
-        self._sessions: list[Session] = []
+        self._heard: list[tuple[Session, int]] = []  # and how many turns each had taken when this test came
         self._shared: Session | None = None
+        self._told = 0  # how many turns are in a report already
+        self.is_over = False
         self.turning: list[Turning] = []
-        self.results: list[AgentResult] = []
         self.run = AitestRun(self)
+        if self._flow is not None:
+            self._hear(self.session())
         Engine.shared().pool.more_to_come = not item.stash.get(LAST_TO_SPEAK, True)
 
     def session(self) -> Session:
         """The session that all turns of the test share."""
         if self._flow is None:
-            self._shared = self._shared or self._open(self._item.name)
+            self._shared = self._shared or self._open()
             return self._shared
         if self._flow.session is None:
             self._flow.session = Session(name=self._flow.name, model=self._model)
@@ -127,11 +136,30 @@ class Speaking:
     async def take_turn(self, prompt: str, **how: Any) -> AgentResult:
         """Take a turn in the test's session, or in one of its own where nothing is shared."""
         __tracebackhide__ = True
-        shares = self._flow is not None or self._shared is not None
-        session = self.session() if shares else self._open(self._item.name)
-        result = await session.say_async(prompt, **how)
-        self.results.append(result)
-        return result
+        if self._flow is not None or self._shared is not None:
+            return await self.session().say_async(prompt, **how)
+        with self._open() as session:  # nobody can speak in it again
+            return await session.say_async(prompt, **how)
+
+    @property
+    def results(self) -> list[AgentResult]:
+        """The turns of this test, by whichever way it took them."""
+        return [result for session, heard in self._heard for result in session.results[heard:]]
+
+    def untold(self) -> list[AgentResult]:
+        """Those that no report has told of yet."""
+        results = self.results
+        told, self._told = self._told, len(results)
+        return results[told:]
+
+    def said(self) -> Iterator[tuple[str, str]]:
+        """What a reader of a failure needs: a line for each earlier turn, then each turn of the test in full."""
+        results = self.results
+        if self._flow is not None and self._heard[0][1]:
+            earlier = self.session().results[: self._heard[0][1]]
+            yield f"earlier turns of {self._flow.name}", summary(result.turn for result in earlier)
+        for result in results:
+            yield f"turn {len(result.session.turns)} of {result.session.name}", str(result.turn)
 
     def forgotten(self) -> bool:
         """Whether a turn was asked for and never awaited."""
@@ -141,18 +169,24 @@ class Speaking:
         return bool(unawaited)
 
     def close(self) -> None:
-        """Close the sessions of this test alone."""
-        for session in self._sessions:
-            session.close()
+        """Close what ends with this test."""
+        self.is_over = True
+        if self._shared is not None:
+            self._shared.close()
+        if self._flow is not None and self._flow.is_over:
+            self._flow.close()
 
-    def _open(self, name: str) -> Session:
-        self._sessions.append(session := Session(name=name, model=self._model))
+    def _open(self) -> Session:
+        return self._hear(Session(name=self._item.name, model=self._model))
+
+    def _hear(self, session: Session) -> Session:
+        self._heard.append((session, len(session.results)))
         return session
 
 
 def speaking_in(item: pytest.Item) -> Speaking:
-    """The one `Speaking` of a test."""
-    if _SPEAKING not in item.stash:
+    """The one `Speaking` of a test, or of one attempt at it where it is run again."""
+    if _SPEAKING not in item.stash or item.stash[_SPEAKING].is_over:
         item.stash[_SPEAKING] = Speaking(item)
     return item.stash[_SPEAKING]
 
@@ -188,7 +222,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """Tell in the report what was said, where it failed, and always what it cost."""
     report = yield
     speaking = item.stash.get(_SPEAKING, None)
-    if speaking is not None and report.when == "call":
+    if speaking is not None:
         vars(report)["aitest_turns"] = [
             {
                 "model": result.turn.model,
@@ -196,30 +230,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
                 "tokens": result.turn.prompt_tokens + result.turn.completion_tokens,
                 "cost_usd": result.turn.cost_usd,
             }
-            for result in speaking.results
+            for result in speaking.untold()
         ]
         if report.failed:
-            report.sections.extend((_title(result), str(result.turn)) for result in speaking.results)
+            report.sections.extend(speaking.said())
     return report
-
-
-def _title(result: AgentResult) -> str:
-    return f"turn {len(result.session.turns)} of {result.session.name}"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Close what ends here before the fixtures that it may have used are torn down."""
+    """Know when a flow is over; its fixtures then close it, before those that its servers may stand on."""
+    flow = item.stash.get(FLOW, None)
+    if flow is not None:
+        flow.is_over = nextitem is None or nextitem.stash.get(FLOW, None) is not flow
     try:
-        flow = item.stash.get(FLOW, None)
-        if flow is not None and (nextitem is None or nextitem.stash.get(FLOW, None) is not flow):
-            flow.close()
-        if _SPEAKING in item.stash:
-            item.stash[_SPEAKING].close()
-            del item.stash[_SPEAKING]  # a rerun of the test speaks anew
-    finally:
         yield
+    finally:
+        if flow is not None and flow.is_over:  # its last turn may have no such fixture
+            flow.close()
 
 
+@pytest.hookimpl(trylast=True)  # after the last fixtures, which may speak
 def pytest_sessionfinish() -> None:
     Engine.close_shared()

@@ -22,8 +22,14 @@ class Summary:
         self._turns.extend(getattr(report, "aitest_turns", []))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self._turns and terminalreporter.verbosity >= 0:
-            terminalreporter.write_line(f"aitest: {', '.join(self._spent())}")
+        quiet = terminalreporter.verbosity < 0
+        said = self._stand_in() if quiet else self._spent() + self._stand_in()
+        if self._turns and said:
+            terminalreporter.write_line(f"aitest: {', '.join(said)}")
+
+    def _stand_in(self) -> list[str]:
+        """A notice that even a quiet run must give: green means little where no language model was asked."""
+        return [_named("builtin")] if any(turn["model"] == "builtin" for turn in self._turns) else []
 
     def _spent(self) -> list[str]:
         calls, tokens = (sum(turn[what] for turn in self._turns) for what in ("model_calls", "tokens"))
@@ -32,8 +38,7 @@ class Summary:
         cost = f"${sum(priced):.4f}" if any(priced) else "$0.00" if priced else "price unknown"
         if priced and unpriced:
             cost += f" and {_counted(unpriced, 'turn')} of unknown price"
-        spent = [_counted(len(self._turns), "turn"), _counted(calls, "model call"), _counted(tokens, "token"), cost]
-        return spent + ([_named("builtin")] if any(turn["model"] == "builtin" for turn in self._turns) else [])
+        return [_counted(len(self._turns), "turn"), _counted(calls, "model call"), _counted(tokens, "token"), cost]
 
 
 def _named(model: str | None) -> str:

@@ -61,7 +61,16 @@ def _reachable(url: str) -> str:
 
 NonBlank = Annotated[str, AfterValidator(_not_blank)]
 Model = Annotated[str | Callable[..., Any], BeforeValidator(_asked_by_name_or_called)]
+
+
 # Users may write lists; what is kept is a tuple, which nobody can change.
+def _several(value: Any) -> Any:
+    """Say what to write where one server stands for a list of one."""
+    if isinstance(value, MCPServer):
+        raise ValueError(f"must be a list: write mcp_servers=[...] around {value.label!r}")
+    return value
+
+
 Words = Annotated[Sequence[str], BeforeValidator(_words), AfterValidator(tuple)]
 
 
@@ -70,7 +79,10 @@ class Declaration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, *misplaced: Any, **fields: Any) -> None:
+        if misplaced:
+            kind, first = type(self).__name__, next(iter(type(self).model_fields))
+            raise DeclarationError(f"{kind} takes its fields by name. Write {kind}({first}={misplaced[0]!r}).")
         try:
             super().__init__(**fields)
         except ValidationError as error:
@@ -89,9 +101,14 @@ class Declaration(BaseModel):
         if detail["type"] == "missing":
             return f"{cls.__name__} needs {name!r}, and it was not given."
         why = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "model_type":
+            why = f"must be a {detail['ctx']['class_name']}, such as {detail['ctx']['class_name']}(...)"
         if not name:  # a rule about several fields; it says which
             return f"{cls.__name__}: {why}"
         return f"{cls.__name__}({name}={detail['input']!r}): {why}"
+
+
+_VERBS = ("dlx", "exec", "run", "tool", "x")  # what launchers such as docker, npm and uv are told to do
 
 
 class Wait(Declaration):
@@ -180,7 +197,8 @@ class MCPServer(Declaration):
         if self.factory is not None:
             return getattr(self.factory, "__name__", type(self.factory).__name__)
         program, *arguments = (*self.command, *self.args)
-        word = next((word for word in arguments if not word.startswith("-")), program)
+        words = (word for word in arguments if not word.startswith("-") and word not in _VERBS)
+        word = next(words, program)
         return PurePath(word).stem if word.endswith((".py", ".js", ".exe")) else PurePath(word).name
 
 
@@ -213,7 +231,7 @@ class Agent(Declaration):
 
     provider: Provider
     name: NonBlank = "agent"
-    mcp_servers: Annotated[Sequence[MCPServer], AfterValidator(tuple)] = ()
+    mcp_servers: Annotated[Sequence[MCPServer], BeforeValidator(_several), AfterValidator(tuple)] = ()
     system_prompt: str | None = None
     max_model_calls: Annotated[int, Field(gt=0)] = Field(  # per turn
         default=10, validation_alias=AliasChoices("max_model_calls", "max_turns")

@@ -29,6 +29,12 @@ def _harmless(char: str) -> bool:
     return char.isprintable() or char in "\n\t" or unicodedata.category(char) == "Zs"
 
 
+def one_line(text: str, *, most: int) -> str:
+    """`text` in at most so many characters of one line."""
+    line = inert(" ".join(text[: 2 * most].split()))
+    return line if len(line) <= most and len(text) <= 2 * most else f"{line[: most - 3]}..."
+
+
 def filled(text: str) -> str:
     """A message of ours in lines of at most 80 columns."""
     return "\n".join(

@@ -118,5 +118,4 @@ class AgentResult:
 
     def __repr__(self) -> str:
         # One line: pytest shows the line breaks of a repr as "\n".
-        said = "; ".join(" ".join(line.split()) for line in self.turn.lines())
-        return f"<turn {len(self.session.turns)} of {self.session.name or 'a session'}: {said}>"
+        return f"<turn {len(self.session.turns)} of {self.session.name or 'a session'}: {self.turn.in_one_line}>"

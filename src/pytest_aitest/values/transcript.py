@@ -3,15 +3,15 @@
 Knows nothing of how it came about.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from .errors import ErrorKind
 from .model import Message
-from .plain import call_text, labelled
+from .plain import call_text, labelled, one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +61,30 @@ class Turn:
         """The answer; empty where the turn did not end in one."""
         return self.responses[-1] if self.success else ""
 
-    def lines(self) -> Iterator[str]:
+    def __str__(self) -> str:
         """The turn as text of at most 80 columns, whatever the model or a tool wrote."""
-        yield from labelled("user", self.user)
+        lines = (labelled(label, text, most_lines=most_lines) for label, text, most_lines in self._parts())
+        return "\n".join(chain.from_iterable(lines))
+
+    @property
+    def in_one_line(self) -> str:
+        """The same, its error first, as one line of whatever length."""
+        parts = sorted(self._parts(), key=lambda part: part[0] != "error")
+        return "; ".join(one_line(f"{label} {text}", most=200) for label, text, _ in parts)
+
+    def _parts(self) -> Iterator[tuple[str, str, int | None]]:
+        """Who or what speaks, what it said, and how many lines that is worth, in the order in which it went."""
+        yield "user", self.user, None
         calls = iter(self.tool_calls)
         for message in self.messages:
             if text := _said(message):
-                yield from labelled("agent", text)
+                yield "agent", text, None
             for call in islice(calls, len(message.get("tool_calls") or ())):
-                yield from _call_lines(call)
+                yield "tool", _called(call), 3 if call.error is None else 8
         for note in self.notes:
-            yield from labelled("note", note)
+            yield "note", note, None
         if self.error is not None:
-            yield from labelled("error", f"{self.error_kind}: {self.error}")
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+            yield "error", f"{self.error_kind}: {self.error}", None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +119,17 @@ def _said(message: Message) -> str:
     return content if message["role"] == "assistant" and isinstance(content, str) else ""
 
 
-def _call_lines(call: ToolCall) -> Iterator[str]:
-    outcome, most_lines = (f"-> {call.result}", 3) if call.error is None else (f"failed: {call.error}", 8)
-    yield from labelled("tool", f"{call_text(call.name, call.arguments)} {outcome}", most_lines=most_lines)
+def summary(turns: Iterable[Turn]) -> str:
+    """A line of at most 80 columns for each turn: what the user said, which tools were called, what came of it."""
+    return "\n".join(_summarised(number, turn) for number, turn in enumerate(turns, 1))
+
+
+def _summarised(number: int, turn: Turn) -> str:
+    came = turn.final_response if turn.success else f"failed: {turn.error_kind}"
+    steps = [turn.user, *(call.name for call in turn.tool_calls), came]
+    return one_line(f"{number} {' -> '.join(one_line(step, most=40) for step in steps)}", most=80)
+
+
+def _called(call: ToolCall) -> str:
+    outcome = f"-> {call.result}" if call.error is None else f"failed: {call.error}"
+    return f"{call_text(call.name, call.arguments)} {outcome}"

@@ -19,6 +19,7 @@ from pytest_aitest import (
     ToolError,
     ToolRequest,
 )
+from pytest_aitest.conversation.engine import Engine
 from pytest_aitest.conversation.rates import Rates
 from tests.support.clock import Clock
 
@@ -65,6 +66,14 @@ def dreamer() -> Any:
         await anyio.sleep_forever()
 
     return server
+
+
+def namesake() -> Any:
+    """A server that is called like another."""
+    return counter()
+
+
+namesake.__name__ = "counter"
 
 
 def other_counter() -> Any:
@@ -285,8 +294,8 @@ def test_a_server_declared_anew_is_an_error_that_names_the_field() -> None:
     assert str(raised.value) == (
         "Server 'counter' of agent 'bank' is declared differently than in an earlier turn of this session: "
         "reset was 'describe' and is now 'refuse'. A new server would have lost the state of the conversation. If a "
-        "fixture makes it, give the fixture class scope (or module scope), so that all turns share one declaration; if "
-        "it is a second server, give it a name of its own."
+        "fixture makes it, give the fixture class scope (with tmp_path_factory in place of tmp_path), so that all "
+        "turns share one declaration. If they are two servers, give each a name; if two agents, likewise."
     )
 
 
@@ -391,8 +400,73 @@ def test_a_turn_needs_words(prompt: Any) -> None:
 
 
 def test_a_session_without_an_agent_has_nobody_to_speak_to() -> None:
-    with Session() as session, pytest.raises(SessionError, match="Nobody to speak to"):
+    with Session() as session, pytest.raises(SessionError, match="nobody to speak to"):
         session.say("hello")
+
+
+@pytest.mark.parametrize("limit", [{"max_model_calls": 0}, {"max_model_calls": -1}, {"timeout_seconds": 0}])
+def test_a_limit_leaves_room_for_an_answer(limit: dict[str, Any]) -> None:
+    with Session(agent("ok")) as session, pytest.raises(SessionError, match="leaves no room for an answer"):
+        session.say("hello", **limit)
+
+
+def test_tools_can_be_called_before_the_first_turn() -> None:
+    with Session() as session:
+        assert session.call_tool("count", {"by": 3}, agent=agent(mcp_servers=[COUNTER])) == {"result": 3}
+        with pytest.raises(SessionError, match="There is no tool 'x' to call"):
+            Session(agent()).call_tool("x")
+
+
+def test_a_history_is_replaced_only_by_a_turn_that_was_taken() -> None:
+    with Session(agent("one")) as session:
+        session.say("one")
+        with pytest.raises(DeclarationError):
+            session.say("two", agent=agent(allowed_tools=["none"]), messages=[{"role": "user", "content": "foreign"}])
+        assert [turn.user for turn in session.turns] == ["one"]
+
+
+def test_arguments_that_no_message_can_carry_are_told_back_and_the_server_lives() -> None:
+    with Session(agent(wish("count", {"by": "\ud83d"}), "sorry", mcp_servers=[COUNTER])) as session:
+        result = session.say("count")
+        assert "can't be sent as JSON" in (result.tool_calls[0].error or "")
+        assert session.call_tool("count", {"by": 1}) == {"result": 1}
+
+
+@pytest.mark.parametrize("outcome", [pytest.fail, pytest.skip])
+def test_an_outcome_raised_by_a_model_reaches_the_test_and_not_the_loop(outcome: Callable[[str], Any]) -> None:
+    def decides(messages: list[Any], tools: list[Any]) -> str:
+        outcome("no more answers")
+        return "unreachable"
+
+    with Session(Agent(provider=Provider(model=decides))) as session, pytest.raises(outcome.Exception, match="no more"):  # type: ignore[attr-defined]
+        session.say("hello")
+    with Session(agent("still here")) as session:
+        assert session.say("hello").success
+
+
+def test_threads_share_one_engine() -> None:
+    engines: set[int] = set()
+    threads = [threading.Thread(target=lambda: engines.add(id(Session()._engine))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(engines) == 1
+
+
+def test_a_session_outlives_the_engine_without_harm() -> None:
+    session = Session(agent("ok"))
+    Engine.close_shared()
+    with pytest.raises(SessionError, match="The session's event loop has ended"):
+        session.say("hello")
+    session.close()
+
+
+def test_two_servers_that_are_only_called_alike_are_two_servers() -> None:
+    with Session() as session:
+        session.say("one", agent=agent("ok", name="a", mcp_servers=[MCPServer(factory=counter)]))
+        session.say("two", agent=agent("ok", name="b", mcp_servers=[MCPServer(factory=namesake)]))
+        assert len(session._connections._open) == 2
 
 
 def test_a_closed_session_is_silent() -> None:

@@ -52,6 +52,14 @@ def build() -> None:
             "Agent has no field 'sytem_prompt'. Its fields are 'provider', 'name', 'mcp_servers', 'system_prompt', "
             "'max_model_calls' and 'allowed_tools'. Did you mean 'system_prompt'?",
         ),
+        (
+            lambda: Provider("gpt-4o"),  # type: ignore[call-arg]
+            "Provider takes its fields by name. Write Provider(model='gpt-4o').",
+        ),
+        (
+            lambda: Agent(provider="gpt-4o"),  # type: ignore[arg-type]
+            "Agent(provider='gpt-4o'): must be a Provider, such as Provider(...)",
+        ),
         (lambda: Agent(), "Agent needs 'provider', and it was not given."),  # type: ignore[call-arg]
         (
             lambda: Agent(provider=PROVIDER, mcp_servers=(MCPServer(factory=build), MCPServer(factory=build))),
@@ -102,6 +110,7 @@ def test_a_list_of_servers_becomes_one_that_nobody_can_change() -> None:
         (MCPServer(command=["npx", "-y", "@corp/server-files", "/tmp"]), "server-files"),
         (MCPServer(command=["uvx"], args=["mcp-git"]), "mcp-git"),
         (MCPServer(command=["/usr/bin/bank"]), "bank"),
+        (MCPServer(command=["docker", "run", "-i", "bank/server"]), "server"),
         (MCPServer(url="http://user:secret@localhost:8000/mcp/"), "localhost:8000/mcp"),
         (MCPServer(factory=build), "build"),
         (MCPServer(factory=build, name="bank"), "bank"),

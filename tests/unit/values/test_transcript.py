@@ -93,7 +93,7 @@ def test_the_repr_of_a_result_is_its_transcript_in_one_line() -> None:
         messages=({"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello\nthere"}),
     )
     result = AgentResult(turn=turn, session=Transcript(name="chat", turns=(turn,)))
-    assert repr(result) == "<turn 1 of chat: user hi; agent hello; there>"
+    assert repr(result) == "<turn 1 of chat: user hi; agent hello there>"
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))

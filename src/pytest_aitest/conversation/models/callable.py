@@ -1,8 +1,10 @@
 """A user's function as a model. Knows what such a function may return, and refuses the rest with a reason."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -65,20 +67,25 @@ class CallableModel:
             raise  # a function may say so itself
         except Exception as error:
             said = one_line(without_secrets(str(error), self._provider))
+            where = traceback.extract_tb(error.__traceback__)[-1]
             raise ProviderError(
-                f"Model function {self._provider.label!r} raised {type(error).__name__}{said and f': {said}'}.",
+                f"Model function {self._provider.label!r} raised {type(error).__name__}{said and f': {said}'}, "
+                f"at {Path(where.filename).name}:{where.lineno}.",
                 kind="provider",
             ) from error
 
     def _read(self, returned: Any) -> ModelAnswer:
         if isinstance(returned, ModelAnswer):
-            return returned
+            return returned if returned.cost_usd or self._provider.price is None else self._priced(returned)
         if isinstance(returned, str):
             return ModelAnswer(text=returned)
         try:
             answer = _answer_in(_as_data(returned))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
             raise DeclarationError(self._refusal(returned)) from error
+        return self._priced(answer)
+
+    def _priced(self, answer: ModelAnswer) -> ModelAnswer:
         cost = declared_cost_usd(
             self._provider, prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens
         )

@@ -72,7 +72,7 @@ class LiteLLMModel:
         with request.off_the_clock():
             # In a thread, so that other conversations go on meanwhile.
             litellm = _door.opened or await anyio.to_thread.run_sync(_door.open)
-            await self._enter(timeout)
+        await self._enter(request, timeout)
         deadline = now() + timeout
         tries = 1
         while isinstance(outcome := await self._asked(litellm, request, max(0.0, deadline - now())), Fault):
@@ -81,15 +81,16 @@ class LiteLLMModel:
                 raise ProviderError(outcome.message(tries=tries), kind=outcome.kind)
             await self._rates.sleep(pause)
             queued = now()
-            await self._enter(deadline - queued)
+            await self._enter(request, deadline - queued)
             deadline += now() - queued
             tries += 1
         self._limit.charge(outcome.prompt_tokens + outcome.completion_tokens)
         return outcome
 
-    async def _enter(self, patience_seconds: float) -> None:
+    async def _enter(self, request: ModelRequest, patience_seconds: float) -> None:
         try:
-            await self._limit.enter(patience_seconds=patience_seconds)
+            with request.off_the_clock():
+                await self._limit.enter(patience_seconds=patience_seconds)
         except StillBlockedError as error:
             fault = blocked(self._provider, error.seconds)
             raise ProviderError(fault.message(tries=1), kind=fault.kind) from None

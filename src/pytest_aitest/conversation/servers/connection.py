@@ -4,6 +4,7 @@ Entered and left by one task of its own, because the SDK's cancel scopes must be
 their own task, and is told when the link breaks under the call.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -85,6 +86,10 @@ class Connection:
             if self._leave.is_set():
                 await self._ended.wait()  # then all is known about its end
             raise self._gone(f"before its tool {name!r} was called")
+        try:
+            json.dumps(arguments, ensure_ascii=False).encode()
+        except (TypeError, ValueError) as error:  # half of an emoji, say; it would end the link
+            return ToolOutcome(text=f"The arguments can't be sent as JSON: {error}", is_error=True)
         with quiet.ours(), anyio.CancelScope() as call:
             self._calls.add(call)
             try:
