@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ServerStartError,
         SessionError,
         ToolError,
+        UnknownToolWarning,
     )
     from .values.model import Message, ModelAnswer, ToolRequest
     from .values.result import AgentResult
@@ -39,6 +40,7 @@ _HOMES = {
         "ServerStartError",
         "SessionError",
         "ToolError",
+        "UnknownToolWarning",
     ],
     "values.model": ["Message", "ModelAnswer", "ToolRequest"],
     "values.result": ["AgentResult"],
@@ -68,6 +70,7 @@ __all__ = [
     "ToolRequest",
     "Transcript",
     "Turn",
+    "UnknownToolWarning",
     "Wait",
 ]
 

@@ -190,7 +190,7 @@ def test_fixtures_may_speak_while_they_are_set_up_and_torn_down(project: Project
         def test_first(self, greeted):
             pass
 
-        def test_last(self, greeted, looked_up_late):
+        def test_last(self, greeted, looked_up_late, aitest_run):
             assert [turn.user for turn in looked_up_late.turns] == ["hello", "bye", "hello"]
 
 

@@ -51,17 +51,15 @@ def aitest_run(request: pytest.FixtureRequest) -> Iterator["AitestRun"]:
 
     For example `result = await aitest_run(agent, "What's my balance?")`.
     """
-    speaking = _speaking(request)
-    yield speaking.run
-    speaking.close()
+    with _speaking(request) as speaking:
+        yield speaking.run
 
 
 @pytest.fixture
 def aitest_session(request: pytest.FixtureRequest) -> Iterator["Session"]:
     """The session that this test is a turn of; without the marker, one that all turns of this test share."""
-    speaking = _speaking(request)
-    yield speaking.session()
-    speaking.close()
+    with _speaking(request) as speaking:
+        yield speaking.session()
 
 
 def _speaking(request: pytest.FixtureRequest) -> "Speaking":

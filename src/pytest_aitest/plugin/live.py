@@ -7,7 +7,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -117,6 +117,7 @@ class Speaking:
         self._heard: list[tuple[Session, int]] = []  # and how many turns each had taken when this test came
         self._shared: Session | None = None
         self._told = 0  # how many turns are in a report already
+        self._fixtures = 0  # that let it speak
         self.is_over = False
         self.turning: list[Turning] = []
         self.run = AitestRun(self)
@@ -168,8 +169,15 @@ class Speaking:
             turning.close()  # said by us, and better than Python's warning
         return bool(unawaited)
 
-    def close(self) -> None:
-        """Close what ends with this test."""
+    def __enter__(self) -> Self:
+        self._fixtures += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what ends with this test, when the last of the fixtures is torn down that lets it speak."""
+        self._fixtures -= 1
+        if self._fixtures:
+            return
         self.is_over = True
         if self._shared is not None:
             self._shared.close()

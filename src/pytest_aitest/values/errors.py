@@ -11,6 +11,8 @@
     +-- ToolError            `call_tool`: the tool answered with an error
     +-- SessionError         a session used in a way it can't be
 
+    UnknownToolWarning       a test speaks of a tool that the agent does not have
+
 Knows nothing of how these come about.
 """
 
@@ -73,6 +75,10 @@ class ProviderError(AitestError):
     def __init__(self, message: str, *, kind: ProviderFault) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class UnknownToolWarning(UserWarning):
+    """A test speaks of a tool that the agent does not have, and that is called nearly like one it has."""
 
 
 def is_provider_fault(kind: str | None) -> bool:

@@ -3,11 +3,12 @@
 Speaks of its own turn only; `session` has the whole conversation.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ErrorKind
+from .errors import ErrorKind, UnknownToolWarning, did_you_mean
 from .model import Message
 from .transcript import ToolCall, Transcript, Turn
 
@@ -69,21 +70,28 @@ class AgentResult:
 
     def tool_was_called(self, name: str) -> bool:
         """Whether this turn called the tool."""
-        return self.tool_call_count(name) > 0
+        return bool(self._calls(name))
 
     def tool_call_count(self, name: str) -> int:
         """How often this turn called the tool."""
-        return len(self.tool_calls_for(name))
+        return len(self._calls(name))
 
     def tool_calls_for(self, name: str) -> list[ToolCall]:
         """This turn's calls of one tool, in order."""
-        return [call for call in self.turn.tool_calls if call.name == name]
+        return self._calls(name)
 
     def tool_call_arg(self, name: str, arg: str) -> Any:
         """An argument of the first call of the tool in this turn; None where there is no such call or argument."""
-        for call in self.tool_calls_for(name):
+        for call in self._calls(name):
             return call.arguments.get(arg) if isinstance(call.arguments, Mapping) else None
         return None
+
+    def _calls(self, name: str) -> list[ToolCall]:
+        # `assert not result.tool_was_called("transfr")` would hold for ever.
+        known = {*self.turn.available_tools, *self.tool_names_called}
+        if name not in known and (hint := did_you_mean(name, sorted(known))):
+            warnings.warn(f"Agent {self.turn.agent!r} has no tool {name!r}.{hint}", UnknownToolWarning, stacklevel=3)
+        return [call for call in self.turn.tool_calls if call.name == name]
 
     @property
     def duration_ms(self) -> float:

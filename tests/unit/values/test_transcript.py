@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_aitest import AgentResult, ToolCall, Transcript, Turn
+from pytest_aitest import AgentResult, ToolCall, Transcript, Turn, UnknownToolWarning
 from pytest_aitest.values.plain import inert, labelled
 
 
@@ -83,6 +83,16 @@ def test_the_next_turn_builds_only_on_turns_that_were_answered() -> None:
     result = AgentResult(turn=failed, session=transcript)
     assert not result
     assert result.session_context_count == 2
+
+
+def test_a_slip_in_the_name_of_a_tool_is_warned_of() -> None:
+    call = ToolCall(name="transfer", arguments={}, result="ok")
+    turn = Turn(agent="bank", model="m", user="u", tool_calls=(call,), available_tools=("transfer", "get_balance"))
+    result = AgentResult(turn=turn, session=Transcript(turns=(turn,)))
+    with pytest.warns(UnknownToolWarning, match="Agent 'bank' has no tool 'transfr'. Did you mean 'transfer'") as seen:
+        assert not result.tool_was_called("transfr")
+    assert seen[0].filename == __file__
+    assert not result.tool_was_called("search")  # another's tool, perhaps
 
 
 def test_the_repr_of_a_result_is_its_transcript_in_one_line() -> None:
