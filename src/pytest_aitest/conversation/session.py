@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
+
 from pytest_aitest.values.agent import Agent, Provider
 from pytest_aitest.values.errors import SessionError, ToolError
 from pytest_aitest.values.model import Message
@@ -23,6 +25,7 @@ from .toolbox import Toolbox
 from .turn import take_turn
 
 TURN_TIMEOUT_SECONDS = 60.0
+TOOL_TIMEOUT_SECONDS = 60.0  # of a tool that is called past the model
 
 
 class Session:
@@ -133,7 +136,7 @@ class Session:
             object, a number or a list, the SDK's servers wrap as `{"result": ...}`.
 
         Raises:
-            ToolError: The tool answered with an error.
+            ToolError: The tool answered with an error, or not within a minute.
             SessionError: No live server, or more than one, has such a tool. `server` names one.
         """
         __tracebackhide__ = True
@@ -193,7 +196,10 @@ class Session:
             if agent is not None or not self._connections:
                 await self._connections.serving(self._speaker(agent))
             connection = self._connections.with_tool(name, server)
-            outcome = await connection.call_tool(name, dict(arguments))
+            with anyio.move_on_after(TOOL_TIMEOUT_SECONDS) as limit:
+                outcome = await connection.call_tool(name, dict(arguments))
+        if limit.cancelled_caught:
+            raise ToolError(f"{call_text(name, arguments)} had not answered after {TOOL_TIMEOUT_SECONDS:g} s.")
         if outcome.is_error:
             raise ToolError(f"{call_text(name, arguments)} failed: {outcome.text}")
         return _content(outcome)

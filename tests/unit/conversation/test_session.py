@@ -376,6 +376,15 @@ def test_call_tool_refuses_what_nobody_has() -> None:
             session.call_tool("refuse", server="counter")
 
 
+def test_a_tool_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_aitest.conversation.session.TOOL_TIMEOUT_SECONDS", 0.1)
+    with (
+        Session(agent(mcp_servers=[MCPServer(factory=dreamer)])) as session,
+        pytest.raises(ToolError, match=r"never\(\) had not answered after 0.1 s"),
+    ):
+        session.call_tool("never")
+
+
 def test_a_history_can_be_gone_on_from() -> None:
     heard: list[Any] = []
     history = [{"role": "user", "content": "zero"}, {"role": "assistant", "content": "nought"}]
