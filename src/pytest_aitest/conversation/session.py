@@ -14,7 +14,7 @@ import anyio
 from pytest_aitest.values.agent import Agent, Provider
 from pytest_aitest.values.errors import SessionError, ToolError
 from pytest_aitest.values.model import Message
-from pytest_aitest.values.plain import call_text
+from pytest_aitest.values.plain import call_text, inert
 from pytest_aitest.values.result import AgentResult
 from pytest_aitest.values.transcript import ToolCall, Transcript, Turn
 
@@ -201,7 +201,7 @@ class Session:
         if limit.cancelled_caught:
             raise ToolError(f"{call_text(name, arguments)} had not answered after {TOOL_TIMEOUT_SECONDS:g} s.")
         if outcome.is_error:
-            raise ToolError(f"{call_text(name, arguments)} failed: {outcome.text}")
+            raise ToolError(inert(f"{call_text(name, arguments)} failed: {outcome.text}"))
         return _content(outcome)
 
     async def _close(self) -> None:

@@ -51,7 +51,7 @@ def counter() -> Any:
     @server.tool()
     def refuse() -> str:
         """Refuse whatever is asked."""
-        raise ServerToolError("not on a Sunday")
+        raise ServerToolError("not on a \x1b[31mSunday")
 
     return server
 
@@ -179,7 +179,7 @@ def test_an_error_of_a_tool_is_a_result_that_the_model_may_mend() -> None:
     with Session(agent(wish("refuse"), "It refused.", mcp_servers=[COUNTER])) as session:
         result = session.say("please")
     assert result.success
-    assert "not on a Sunday" in (result.tool_calls[0].error or "")
+    assert "not on a \x1b[31mSunday" in (result.tool_calls[0].error or "")  # it is data, and shown elsewhere
     assert result.tool_calls[0].result is None
 
 
@@ -372,7 +372,7 @@ def test_call_tool_refuses_what_nobody_has() -> None:
         with pytest.raises(SessionError, match=r"no server 'conter'.*Did you mean 'counter'"):
             session.call_tool("count", server="conter")
         assert session.call_tool("count", {"by": 1}, server="other_counter") == {"result": 1}
-        with pytest.raises(ToolError, match=r"refuse\(\) failed: .*not on a Sunday"):
+        with pytest.raises(ToolError, match=r"refuse\(\) failed: .*not on a \\x1b\[31mSunday"):
             session.call_tool("refuse", server="counter")
 
 
