@@ -124,9 +124,10 @@ class _Draft:
         started = perf_counter()
         try:
             outcome = await tool.connection.call_tool(wanted.name, dict(wanted.arguments))
-        except ServerDiedError:  # why is the error of the whole turn
-            died = replace(call, error="the server died", duration_ms=_milliseconds_since(started))
-            self.tool_calls.append(died)
+        except (ServerDiedError, anyio.get_cancelled_exc_class()) as end:
+            # In brief: why it ended is the error of the whole turn.
+            error = "the server died" if isinstance(end, ServerDiedError) else "the turn ended before it answered"
+            self.tool_calls.append(replace(call, error=error, duration_ms=_milliseconds_since(started)))
             raise
         call = replace(call, duration_ms=_milliseconds_since(started))
         return replace(call, error=outcome.text) if outcome.is_error else replace(call, result=outcome.text)

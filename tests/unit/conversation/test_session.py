@@ -215,6 +215,7 @@ def test_a_turn_that_takes_too_long_ends_and_names_what_it_waited_for() -> None:
     with Session(agent(wish("never"), mcp_servers=[MCPServer(factory=dreamer)])) as session:
         result = session.say("hello", timeout_seconds=0.1)
     assert result.error_kind == "turn_timeout"
+    assert [(call.name, call.error) for call in result.tool_calls] == [("never", "the turn ended before it answered")]
     assert result.error == (
         "The turn was not over after timeout_seconds=0.1; it was waiting for tool 'never'. "
         "Allow it more time, or see why that takes so long."
