@@ -7,7 +7,7 @@ the fields; what it finds is said again in our three beats.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -87,6 +87,10 @@ class Declaration(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise DeclarationError(self._explained(error)) from None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Show what was declared: pytest prints these in every traceback that has one as an argument."""
+        return (shown for shown in super().__repr_args__() if shown[0] in self.model_fields_set)
 
     @classmethod
     def _explained(cls, error: ValidationError) -> str:

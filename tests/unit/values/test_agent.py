@@ -124,5 +124,12 @@ def test_the_upstream_name_of_the_call_limit_is_accepted() -> None:
     assert Agent(provider=PROVIDER, max_turns=3).max_model_calls == 3  # type: ignore[call-arg]
 
 
+def test_the_repr_is_what_was_written() -> None:
+    agent = Agent(provider=Provider(model="builtin"), mcp_servers=[MCPServer(url="http://localhost/mcp")])
+    assert repr(agent) == (
+        "Agent(provider=Provider(model='builtin'), mcp_servers=(MCPServer(url='http://localhost/mcp'),))"
+    )
+
+
 def test_a_key_is_not_in_the_repr() -> None:
     assert "secret" not in repr(Provider(model="gpt-4o", api_key="secret", extra={"token": "secret"}))
