@@ -99,11 +99,15 @@ def test_turns_may_be_tasks(project: Project) -> None:
         assert (await aitest_run(agent, "two")).final_response == "two"
 
 
+    async def test_a_task_that_never_ran_was_not_forgotten(aitest_run):
+        asyncio.create_task(aitest_run(agent, "one")).cancel()
+
+
     async def never_answers(messages, tools):
         await asyncio.Event().wait()
 """
     )
-    project.run().assert_outcomes(passed=2)
+    project.run().assert_outcomes(passed=3)
 
 
 def test_a_forgotten_await_in_a_sync_test_is_named(project: Project) -> None:

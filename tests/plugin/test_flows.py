@@ -111,6 +111,29 @@ def test_a_rerun_of_a_turn_shows_how_it_failed_and_why_it_is_not_run_again(proje
     assert "1 passed, 1 skipped, 1 error, 1 rerun" in output
 
 
+def test_a_turn_is_not_run_again_after_its_fixtures_failed_to_be_torn_down(project: Project) -> None:
+    project.write(
+        test_chat=ECHO
+        + """
+
+    @pytest.fixture
+    def torn():
+        yield
+        assert False
+
+    @pytest.mark.session("chat")
+    class TestChat:
+        async def test_first(self, aitest_run, torn):
+            await aitest_run(agent, "one")
+
+        async def test_second(self, aitest_run):
+            assert (await aitest_run(agent, "two")).final_response == "one | two"
+"""
+    )
+    output = project.output("--reruns", "1", plugins=("rerunfailures",))
+    assert "test_first is not run again" in output
+
+
 def test_a_skipped_context_turn_is_no_failure(project: Project) -> None:
     project.write(
         test_chat=CHAT.replace(

@@ -3,12 +3,13 @@
 Decides which declaration means which connection; how one is opened is the pool's business.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import anyio
 
 from pytest_aitest.values.agent import Agent, MCPServer
-from pytest_aitest.values.errors import ServerError, SessionError, did_you_mean, quoted
+from pytest_aitest.values.errors import SessionError, did_you_mean, quoted
 
 from .servers import Connection, ServerPool
 
@@ -32,12 +33,14 @@ class Connections:
             server for position, server in enumerate(agent.mcp_servers) if not self._knows(agent, position, server)
         ]
         opened: dict[int, Connection] = {}
-        errors: dict[int, ServerError] = {}
+        errors: dict[int, BaseException] = {}
 
         async def open_one(number: int, server: MCPServer) -> None:
             try:
                 opened[number] = await self._pool.open(server)
-            except ServerError as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a reset may call pytest.skip(); raised below, at the turn
                 errors[number] = error
 
         try:

@@ -6,6 +6,7 @@ litellm warns and leaks at each new one, and because a server must outlive the l
 
 import asyncio
 import atexit
+import concurrent.futures
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -38,9 +39,10 @@ class Engine:
     def shared(cls) -> Self:
         """The process's engine, started at the first call and again after `close_shared`."""
         with cls._starting:
-            if os.getpid() not in cls._shared:
-                cls._shared[os.getpid()] = cls()
-            return cls._shared[os.getpid()]
+            engine = cls._shared.get(os.getpid())
+            if engine is None or not engine.is_running:
+                engine = cls._shared[os.getpid()] = cls()
+            return engine
 
     @classmethod
     def close_shared(cls) -> None:
@@ -53,24 +55,28 @@ class Engine:
     def __init__(self) -> None:
         self._process = os.getpid()
         self._closed = False
+        self._running: set[Future[Any]] = set()
         # Under xdist all workers draw on one account.
         self.rates = Rates(share=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         with ExitStack() as starting:
             self._portal = starting.enter_context(start_blocking_portal("asyncio"))
             starting.callback(self._portal.call, close_models)
             self.pool = starting.enter_context(self._portal.wrap_async_context_manager(self._portal.call(ServerPool)))
-            self._thread = self._portal.call(threading.get_ident)
+            self._thread = self._portal.call(threading.current_thread)
             self._exits = starting.pop_all()
 
     def close(self) -> None:
-        """Close all servers and models, last opened first, and end the loop's thread."""
-        self._closed = True
-        self._exits.close()
+        """Give up what still runs, close all servers and models, last opened first, and end the loop's thread."""
+        was_running, self._closed = self.is_running, True
+        for future in tuple(self._running):
+            future.cancel()
+        if was_running:
+            self._exits.close()
 
     @property
     def is_running(self) -> bool:
-        """Whether anything can still be run: not after `close`, nor in a process that was forked off."""
-        return not self._closed and self._process == os.getpid()
+        """Whether anything can still be run: not after `close`, a `sys.exit()` in the loop, or a fork."""
+        return not self._closed and self._process == os.getpid() and self._thread.is_alive()
 
     def model(self, provider: Provider) -> Model:
         """The model that a provider names."""
@@ -83,7 +89,7 @@ class Engine:
             SessionError: This thread is the loop's own, which would wait for itself for ever, or the loop has ended.
         """
         __tracebackhide__ = True
-        if threading.get_ident() == self._thread:
+        if threading.current_thread() is self._thread:
             raise SessionError(
                 "A coroutine that is a model or a server blocks on a session, and both run on one event loop. "
                 "Await it instead: `await session.say_async(...)`, `await session.call_tool_async(...)`."
@@ -91,28 +97,42 @@ class Engine:
         future = self._start(function, *arguments)
         try:
             return _returned(future.result())
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
         finally:
             future.cancel()
 
     async def run_async(self, function: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments) -> Result:
         """The same, awaited from any other loop, asyncio's or trio's; cancelling here cancels there."""
         __tracebackhide__ = True
-        if threading.get_ident() == self._thread:  # a model that asks another
+        if threading.current_thread() is self._thread:  # a model that asks another
             return await function(*arguments)
         future = self._start(function, *arguments)
         try:
             # A thread that waits, because a future of ours can't wake a loop whose kind we don't know.
             return _returned(await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True))
+        except concurrent.futures.CancelledError:
+            raise self._ended() from None
         finally:
             future.cancel()
 
     def _start(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> "Future[Result | _Raised]":
         if not self.is_running:
-            raise SessionError(
-                "The session's event loop has ended, with the pytest run or because the process was forked. "
-                "Open a new session here."
-            )
-        return self._portal.start_task_soon(_caught, function, *arguments)
+            raise self._ended()
+        try:
+            future = self._portal.start_task_soon(_caught, function, *arguments)
+        except RuntimeError:  # the loop is about to end
+            raise self._ended() from None
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        return future
+
+    def _ended(self) -> SessionError:
+        self._closed = True
+        return SessionError(
+            "The session's event loop has ended: with the pytest run, because the process was forked, or because a "
+            "tool or a model in it called sys.exit(). Open a new session here, and raise an ordinary error there."
+        )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The async core does the work; the public methods block, or are awaited, on what 
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -158,7 +159,7 @@ class Session:
         """End the conversation; its servers close in the background, last opened first. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            if self._engine.is_running:
+            with suppress(SessionError):  # where the loop has ended, nothing is left to close
                 self._engine.run(self._close)
 
     async def _say(

@@ -27,6 +27,7 @@ class Toolbox:
     """Tools by name, in the order in which their servers list them."""
 
     tools: dict[str, Tool]
+    offered: tuple[str, ...]  # by the servers, whether or not the agent may use it
 
     @classmethod
     def of(cls, agent: Agent, connections: Sequence[Connection]) -> Self:
@@ -57,7 +58,7 @@ class Toolbox:
                 )
             check_schema(tool.spec)
             tools[name] = tool
-        return cls(tools=tools)
+        return cls(tools=tools, offered=tuple(names))
 
     @property
     def specs(self) -> list[ToolSpec]:

@@ -24,6 +24,7 @@ class Flow:
     turns: list[pytest.Function]  # all of them, selected or not, in order of definition
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
     context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
+    begun: set[pytest.Item] = field(default_factory=set)
     failed: pytest.Item | None = None  # the turn after which nothing more is run
     failure: str = ""  # how, as pytest shows it
     session: "Session | None" = None

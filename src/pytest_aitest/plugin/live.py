@@ -46,9 +46,11 @@ class Turning(Coroutine[Any, Any, AgentResult]):
         return self._turn.send(value)
 
     def throw(self, *error: Any) -> Any:
+        self.was_awaited = True
         return self._turn.throw(*error)
 
     def close(self) -> None:
+        self.was_awaited = True  # whoever closes it knew of it
         self._turn.close()
 
     def __bool__(self) -> bool:

@@ -27,15 +27,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if speaks(item):
         load_live(item.config)
     flow = item.stash.get(FLOW, None)
-    if flow is None or flow.failed is None:
+    if flow is None:
         return
-    failed = flow.failed.name
-    if flow.failed is item:
+    if item in flow.begun:
         why = (
             f"{item.name} is not run again: it is a turn of session {flow.name!r}, whose servers already have the "
-            "state of its first attempt. Leave the tests of sessions out of reruns. This is how it failed:"
+            "state of its first attempt. Leave the tests of sessions out of reruns."
         )
-        pytest.fail(f"{filled(why)}\n\n{flow.failure}", pytrace=False)
+        how = f"\n\nThis is how it failed:\n\n{flow.failure}" if flow.failed is item else ""
+        pytest.fail(filled(why) + how, pytrace=False)
+    flow.begun.add(item)
+    if flow.failed is None:
+        return
+    failed = flow.failed.name
     if flow.failed in flow.context and item not in flow.context:
         why = f"{item.name} can't run: turn {failed} of {flow.name}, run for context, failed like this:"
         pytest.fail(f"{filled(why)}\n\n{flow.failure}", pytrace=False)
@@ -45,7 +49,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note the first failed turn; a context turn was not asked for, so its outcome is told but not counted."""
+    """Note the first failed turn; a context turn was not asked for, so its outcome is told but not counted.
+
+    A fixture that fails to be torn down counts everywhere: that is not the turn's outcome.
+    """
     report = yield
     flow = item.stash.get(FLOW, None)
     if flow is None or report.when == "teardown":

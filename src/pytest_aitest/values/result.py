@@ -88,7 +88,7 @@ class AgentResult:
 
     def _calls(self, name: str) -> list[ToolCall]:
         # `assert not result.tool_was_called("transfr")` would hold for ever.
-        known = {*self.turn.available_tools, *self.tool_names_called}
+        known = {*self.turn.offered_tools, *self.tool_names_called}
         if name not in known and (hint := did_you_mean(name, sorted(known))):
             warnings.warn(f"Agent {self.turn.agent!r} has no tool {name!r}.{hint}", UnknownToolWarning, stacklevel=3)
         return [call for call in self.turn.tool_calls if call.name == name]

@@ -39,6 +39,7 @@ class Turn:
     error: str | None = None
     error_kind: ErrorKind | None = None
     available_tools: tuple[str, ...] = ()
+    offered_tools: tuple[str, ...] = ()  # what the servers have, before `allowed_tools`
     notes: tuple[str, ...] = ()  # e.g. that a sampling request was declined
     duration_ms: float = 0.0
     model_calls: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -450,6 +451,24 @@ def test_an_outcome_raised_by_a_model_reaches_the_test_and_not_the_loop(outcome:
 
     with Session(Agent(provider=Provider(model=decides))) as session, pytest.raises(outcome.Exception, match="no more"):  # type: ignore[attr-defined]
         session.say("hello")
+    with Session(agent("still here")) as session:
+        assert session.say("hello").success
+
+
+def test_a_tool_that_exits_ends_the_loop_and_not_the_run() -> None:
+    def quitter() -> Any:
+        server = Server("quitter")
+
+        @server.tool()
+        async def leave() -> str:
+            raise SystemExit(3)
+
+        return server
+
+    exits = agent(wish("leave"), "gone", mcp_servers=[MCPServer(factory=quitter)])
+    # With mcp 2.x the loop ends and the session says so; with 1.x the tool has failed.
+    with suppress(SessionError), Session(exits) as session:
+        assert session.say("go").tool_calls[0].result is None
     with Session(agent("still here")) as session:
         assert session.say("hello").success
 

@@ -87,7 +87,7 @@ def test_the_next_turn_builds_only_on_turns_that_were_answered() -> None:
 
 def test_a_slip_in_the_name_of_a_tool_is_warned_of() -> None:
     call = ToolCall(name="transfer", arguments={}, result="ok")
-    turn = Turn(agent="bank", model="m", user="u", tool_calls=(call,), available_tools=("transfer", "get_balance"))
+    turn = Turn(agent="bank", model="m", user="u", tool_calls=(call,), offered_tools=("transfer", "get_balance"))
     result = AgentResult(turn=turn, session=Transcript(turns=(turn,)))
     with pytest.warns(UnknownToolWarning, match="Agent 'bank' has no tool 'transfr'. Did you mean 'transfer'") as seen:
         assert not result.tool_was_called("transfr")

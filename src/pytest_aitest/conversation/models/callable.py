@@ -66,6 +66,8 @@ class CallableModel:
         except ProviderError:
             raise  # a function may say so itself
         except Exception as error:
+            if type(error).__module__ == "_pytest.outcomes":
+                raise  # pytest.exit(), which means the run
             said = one_line(without_secrets(str(error), self._provider))
             where = traceback.extract_tb(error.__traceback__)[-1]
             raise ProviderError(
