@@ -4,6 +4,7 @@ For what litellm answers and for what a user's function returns. Knows neither.
 """
 
 import json
+import marshal
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,10 @@ def plain(value: Any) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """The same as `plain` for what is JSON, as messages and tools are, and ten times faster: histories are long."""
+    """The same as `plain` for the plain data that messages and tools are, many times faster: histories are long."""
     try:
-        return json.loads(json.dumps(value, default=plain))
-    except (TypeError, ValueError):  # somebody's own object is among it
+        return marshal.loads(marshal.dumps(value))  # noqa: S302 - what was written in this very line
+    except ValueError:  # a mapping of another kind, or somebody's own object, is among it
         return plain(value)
 
 
