@@ -66,10 +66,10 @@ class Connections:
             raise SessionError(
                 f"The session has no server {server!r}. It has {quoted(labels)}.{did_you_mean(server, labels)}"
             )
-        asked = [connection for connection in self._open if server in (None, connection.label)]
-        having = [connection for connection in asked if any(tool.name == name for tool in connection.tools)]
         if not self._open:
             raise SessionError(f"There is no tool {name!r} to call: the agent of this session has no tool servers.")
+        asked = [connection for connection in self._open if server in (None, connection.label)]
+        having = [connection for connection in asked if any(tool.name == name for tool in connection.tools)]
         if not having:
             names = [tool.name for connection in asked for tool in connection.tools]
             raise SessionError(f"No server has a tool {name!r}. There are {quoted(names)}.{did_you_mean(name, names)}")

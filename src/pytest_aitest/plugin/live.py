@@ -157,11 +157,10 @@ class Speaking:
 
     def said(self) -> Iterator[tuple[str, str]]:
         """What a reader of a failure needs: a line for each earlier turn, then each turn of the test in full."""
-        results = self.results
-        if self._flow is not None and self._heard[0][1]:
-            earlier = self.session().results[: self._heard[0][1]]
-            yield f"earlier turns of {self._flow.name}", summary(result.turn for result in earlier)
-        for result in results:
+        for session, heard in self._heard:
+            if heard:
+                yield f"earlier turns of {session.name}", summary(result.turn for result in session.results[:heard])
+        for result in self.results:
             yield f"turn {len(result.session.turns)} of {result.session.name}", str(result.turn)
 
     def forgotten(self) -> bool:

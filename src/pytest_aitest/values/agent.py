@@ -59,11 +59,6 @@ def _reachable(url: str) -> str:
     return url
 
 
-NonBlank = Annotated[str, AfterValidator(_not_blank)]
-Model = Annotated[str | Callable[..., Any], BeforeValidator(_asked_by_name_or_called)]
-
-
-# Users may write lists; what is kept is a tuple, which nobody can change.
 def _several(value: Any) -> Any:
     """Say what to write where one server stands for a list of one."""
     if isinstance(value, MCPServer):
@@ -71,6 +66,9 @@ def _several(value: Any) -> Any:
     return value
 
 
+NonBlank = Annotated[str, AfterValidator(_not_blank)]
+Model = Annotated[str | Callable[..., Any], BeforeValidator(_asked_by_name_or_called)]
+# Users may write lists; what is kept is a tuple, which nobody can change.
 Words = Annotated[Sequence[str], BeforeValidator(_words), AfterValidator(tuple)]
 
 
