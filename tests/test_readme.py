@@ -40,7 +40,8 @@ def test_the_first_command_passes_without_a_key() -> None:
         check=False,
     )
     assert run.returncode == pytest.ExitCode.OK, run.stdout
-    assert "12 passed" in run.stdout
+    assert "1 xfailed" in run.stdout
+    assert "shortest conversation that fails: 3 turns" in run.stdout
     assert "aitest: every agent asks model builtin: not a language model" in run.stdout
 
 

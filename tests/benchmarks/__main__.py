@@ -1,7 +1,10 @@
-"""Print the ratios that CONTRIBUTING speaks of: `python -m tests.benchmarks`."""
+"""Print the ratios that CONTRIBUTING speaks of: `python -m tests.benchmarks`, or only those named after it."""
 
-from . import startup, turns
+import sys
+
+from . import search, startup, turns
 
 if __name__ == "__main__":
-    startup.measure()
-    turns.measure()
+    parts = {"startup": startup, "turns": turns, "search": search}
+    for name in sys.argv[1:] or parts:
+        parts[name].measure()

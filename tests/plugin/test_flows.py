@@ -103,35 +103,87 @@ def test_a_turn_whose_context_fails_is_an_error_that_says_so(project: Project) -
     project.shows_what_is_expected("-k", "third", "-ra")
 
 
-def test_a_rerun_of_a_turn_shows_how_it_failed_and_why_it_is_not_run_again(project: Project) -> None:
+def test_a_turn_that_goes_on_failing_is_rerun_and_fails(project: Project) -> None:
     project.write(test_chat=CHAT.replace('"one | two"', '"two"'))
     output = project.output("--reruns", "1", plugins=("rerunfailures",))
-    assert "test_second is not run again: it is a turn of session 'chat'" in output
     assert "AssertionError: assert 'one | two' == 'two'" in output
-    assert "1 passed, 1 skipped, 1 error, 1 rerun" in output
+    assert "1 failed, 1 passed, 1 skipped, 1 rerun" in output
 
 
-def test_a_turn_is_not_run_again_after_its_fixtures_failed_to_be_torn_down(project: Project) -> None:
+def test_a_rerun_starts_from_the_history_and_the_servers_before_its_turn(project: Project) -> None:
+    """The first attempt at the second turn has moved money and been heard; the second must know nothing of it."""
+    project.write(
+        test_bank="""
+    import pytest
+    from pytest_aitest import Agent, MCPServer, Provider
+
+    def bank():
+        try:
+            from mcp.server import MCPServer as Server
+        except ImportError:
+            from mcp.server.fastmcp import FastMCP as Server
+        server, taken = Server("bank"), []
+
+        @server.tool()
+        def take(amount: int) -> str:
+            taken.append(amount)
+            return str(taken)
+
+        return server
+
+    def model(messages, tools):
+        if messages[-1]["role"] == "tool":
+            said = [message["content"] for message in messages if message["role"] == "user"]
+            return f"{said} {messages[-1]['content']}"
+        amount = int(messages[-1]["content"])
+        return {"tool_calls": [{"name": "take", "arguments": {"amount": amount}}]}
+
+    agent = Agent(provider=Provider(model=model), mcp_servers=[MCPServer(factory=bank)])
+    attempts = []
+
+    @pytest.mark.session("chat")
+    class TestChat:
+        async def test_first(self, aitest_run):
+            assert (await aitest_run(agent, "1")).final_response == "['1'] [1]"
+
+        async def test_second(self, aitest_run):
+            attempts.append(1)
+            result = await aitest_run(agent, "2")
+            assert result.final_response == "['1', '2'] [1, 2]"
+            assert len(attempts) == 3
+
+        async def test_third(self, aitest_run):
+            assert (await aitest_run(agent, "3")).final_response == "['1', '2', '3'] [1, 2, 3]"
+    """
+    )
+    output = project.output("--reruns", "2", plugins=("rerunfailures",))
+    assert "3 passed, 2 rerun" in output
+    assert "aitest: 5 turns" in output
+
+
+def test_a_rerun_after_fixtures_failed_to_be_torn_down_is_one_too(project: Project) -> None:
     project.write(
         test_chat=ECHO
         + """
 
+    failing = [True, False]
+
     @pytest.fixture
     def torn():
         yield
-        assert False
+        assert not failing.pop(0)
 
     @pytest.mark.session("chat")
     class TestChat:
         async def test_first(self, aitest_run, torn):
-            await aitest_run(agent, "one")
+            assert (await aitest_run(agent, "one")).final_response == "one"
 
         async def test_second(self, aitest_run):
             assert (await aitest_run(agent, "two")).final_response == "one | two"
 """
     )
     output = project.output("--reruns", "1", plugins=("rerunfailures",))
-    assert "test_first is not run again" in output
+    assert "3 passed, 1 rerun" in output  # rerunfailures counts the first attempt, whose call had passed
 
 
 def test_a_skipped_context_turn_is_no_failure(project: Project) -> None:

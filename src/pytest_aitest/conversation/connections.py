@@ -83,7 +83,7 @@ class Connections:
     def close_soon(self) -> None:
         """Close all in the background, last opened first."""
         self._pool.close_soon(self._open)
-        self._open = []
+        self._open, self._seats = [], {}
 
     def __bool__(self) -> bool:
         return bool(self._open)

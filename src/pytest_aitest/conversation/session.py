@@ -4,16 +4,19 @@ The async core does the work; the public methods block, or are awaited, on what 
 """
 
 import asyncio
+import copy
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import anyio
 
 from pytest_aitest.values.agent import Agent, Provider
-from pytest_aitest.values.errors import SessionError, ToolError
+from pytest_aitest.values.errors import ServerDiedError, SessionError, ToolError, quoted
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.plain import call_text, inert
 from pytest_aitest.values.result import AgentResult
@@ -21,12 +24,16 @@ from pytest_aitest.values.transcript import ToolCall, Transcript, Turn
 
 from .connections import Connections
 from .engine import Engine
-from .servers import ToolOutcome
+from .past import Past
+from .playback import TOOL_TIMEOUT_SECONDS, play
+from .servers import Connection, ToolOutcome
 from .toolbox import Toolbox
+from .tree import Called, Event, Said
 from .turn import take_turn
 
 TURN_TIMEOUT_SECONDS = 60.0
-TOOL_TIMEOUT_SECONDS = 60.0  # of a tool that is called past the model
+CallMode = Literal["event", "observation", "preparation"]
+"""What `call_tool` is: a part of the conversation, an invariant's look at it, or what makes servers ready for it."""
 
 
 class Session:
@@ -49,13 +56,22 @@ class Session:
         name: str = "",
         messages: Sequence[Message] = (),
         model: str | None = None,
+        past: Past | None = None,
     ) -> None:
-        """Start from `messages`, OpenAI-style; `model` replaces that of every agent that speaks in this session."""
+        """Start from `messages`, OpenAI-style; `model` replaces that of every agent that speaks in this session.
+
+        `past` is the plugin's, for sessions that share what they know.
+        """
         self.name = name
         self.agent = agent
-        self.transcript = Transcript(name=name, context=tuple(messages))
+        self._first_agent = agent
+        self._beginning = self.transcript = Transcript(name=name, context=tuple(messages))
         self.results: list[AgentResult] = []  # of all turns ever taken here
+        self.past = past or Past()
+        self.past.begin_with(messages)
+        self.call_mode: CallMode = "event"
         self._model = model
+        self._played = 0  # how many events of the past the live servers know of
         self._engine = Engine.shared()
         self._connections = Connections(self._engine.pool)
         self._one_at_a_time = asyncio.Lock()  # anyio's would take on the kind of loop that this thread happens to run
@@ -105,7 +121,11 @@ class Session:
             SessionError: The session is closed, has no agent, or got a server declared anew.
         """
         __tracebackhide__ = True
-        return self._engine.run(self._say, prompt, agent, max_model_calls, timeout_seconds, messages)
+        said = self._said(prompt, agent, max_model_calls, timeout_seconds, messages)
+        if (result := self._replayed(said)) is not None:
+            return result
+        self.past.before_live(said)
+        return self._engine.run(self._say, said)
 
     async def say_async(
         self,
@@ -118,7 +138,11 @@ class Session:
     ) -> AgentResult:
         """`say`, awaited: in any event loop, asyncio's or trio's."""
         __tracebackhide__ = True
-        return await self._engine.run_async(self._say, prompt, agent, max_model_calls, timeout_seconds, messages)
+        said = self._said(prompt, agent, max_model_calls, timeout_seconds, messages)
+        if (result := self._replayed(said)) is not None:
+            return result
+        self.past.before_live(said)
+        return await self._engine.run_async(self._say, said)
 
     def call_tool(
         self,
@@ -141,7 +165,11 @@ class Session:
             SessionError: No live server, or more than one, has such a tool. `server` names one.
         """
         __tracebackhide__ = True
-        return self._engine.run(self._call_tool, name, arguments or {}, server, agent)
+        called = self._called(name, arguments or {}, server, agent)
+        if (outcome := self._recalled(called)) is None:
+            self.past.before_live(called)
+            outcome = self._engine.run(self._call_tool, called)
+        return _content(called, outcome)
 
     async def call_tool_async(
         self,
@@ -153,65 +181,167 @@ class Session:
     ) -> Any:
         """`call_tool`, awaited."""
         __tracebackhide__ = True
-        return await self._engine.run_async(self._call_tool, name, arguments or {}, server, agent)
+        called = self._called(name, arguments or {}, server, agent)
+        if (outcome := self._recalled(called)) is None:
+            self.past.before_live(called)
+            outcome = await self._engine.run_async(self._call_tool, called)
+        return _content(called, outcome)
 
     def close(self) -> None:
         """End the conversation; its servers close in the background, last opened first. A second call does nothing."""
         if not self._closed:
             self._closed = True
-            with suppress(SessionError):  # where the loop has ended, nothing is left to close
-                self._engine.run(self._close)
+            if self._connections or self._one_at_a_time.locked():
+                with suppress(SessionError):  # where the loop has ended, nothing is left to close
+                    self._engine.run(self._close)
 
-    async def _say(
+    def rewound(self, *, events: int) -> "Session":
+        """A session of its own in the state that this one was in after so many events; it plays them to new servers."""
+        past = self.past.up_to(events)
+        turns = sum(isinstance(happened.sample.outcome, Turn) for happened in past.events)
+        spoken = [happened.event.agent for happened in past.events if happened.event.agent is not None]
+        session = Session(spoken[-1] if spoken else self._first_agent, name=self.name, model=self._model, past=past)
+        session.results = self.results[:turns]
+        session.transcript = self.results[turns - 1].session if turns else self._beginning
+        return session
+
+    def _said(
         self,
         prompt: str,
         agent: Agent | None,
         max_model_calls: int | None,
         timeout_seconds: float,
         messages: Sequence[Message] | None,
-    ) -> AgentResult:
+    ) -> Said:
         if not (isinstance(prompt, str) and prompt.strip()):
             raise SessionError(f"A turn starts with the user's words, and the prompt is {prompt!r}. Give it some text.")
         for limit, value in {"max_model_calls": max_model_calls, "timeout_seconds": timeout_seconds}.items():
             if value is not None and value <= 0:
                 raise SessionError(f"{limit}={value} leaves no room for an answer. Give a number above 0.")
-        async with self._one_at_a_time:
-            speaker = self._speaker(agent)
-            toolbox = Toolbox.of(speaker, await self._connections.serving(speaker))
-            before = self.transcript if messages is None else Transcript(name=self.name, context=tuple(messages))
-            turn = await take_turn(
-                prompt,
-                agent=speaker,
-                model=self._engine.model(speaker.provider),
-                toolbox=toolbox,
-                context=before.messages,
-                max_model_calls=max_model_calls or speaker.max_model_calls,
-                timeout_seconds=timeout_seconds,
-            )
-            self.transcript = before.with_turn(turn)
-            self.results.append(AgentResult(turn=turn, session=self.transcript))
-            return self.results[-1]
+        speaker = self._speaker(agent)
+        return Said(
+            prompt=prompt,
+            agent=speaker,
+            max_model_calls=max_model_calls or speaker.max_model_calls,
+            timeout_seconds=timeout_seconds,
+            messages=None if messages is None else tuple(messages),
+        )
 
-    async def _call_tool(self, name: str, arguments: Mapping[str, Any], server: str | None, agent: Agent | None) -> Any:
+    def _called(self, name: str, arguments: Mapping[str, Any], server: str | None, agent: Agent | None) -> Called:
+        self._check_open()
+        if agent is not None or not self.past.events:
+            agent = self._speaker(agent)
+        agents = [happened.event.agent for happened in self.past.events] + [agent]
+        servers = [each for speaker in agents if speaker is not None for each in speaker.mcp_servers]
+        named = next((each for each in servers if each.label == server), None)
+        return Called(tool=name, arguments=copy.deepcopy(dict(arguments)), server=server, named=named, agent=agent)
+
+    def _replayed(self, said: Said) -> AgentResult | None:
+        """The turn from the tree; None where it has to go live."""
+        sample = None if self._one_at_a_time.locked() else self.past.replay(said)
+        if sample is None:
+            return None
+        assert isinstance(sample.outcome, Turn)
+        return self._concluded(said, _renamed(sample.outcome, sample.event, said))
+
+    def _recalled(self, called: Called) -> ToolOutcome | None:
+        """What the tool says to that, from the tree; None where it has to be asked."""
+        if self._one_at_a_time.locked() or self.call_mode == "preparation":
+            return None
+        if self.call_mode == "observation":
+            return self.past.observed(called)
+        sample = self.past.replay(called)
+        if sample is None:
+            return None
+        assert isinstance(sample.outcome, ToolOutcome)
+        return sample.outcome
+
+    async def _say(self, said: Said) -> AgentResult:
         async with self._one_at_a_time:
-            if agent is not None or not self._connections:
-                await self._connections.serving(self._speaker(agent))
-            connection = self._connections.with_tool(name, server)
-            with anyio.move_on_after(TOOL_TIMEOUT_SECONDS) as limit:
-                outcome = await connection.call_tool(name, dict(arguments))
-        if limit.cancelled_caught:
-            raise ToolError(f"{call_text(name, arguments)} had not answered after {TOOL_TIMEOUT_SECONDS:g} s.")
-        if outcome.is_error:
-            raise ToolError(inert(f"{call_text(name, arguments)} failed: {outcome.text}"))
-        return _content(outcome)
+            await self._catch_up()
+            serving = await self._connections.serving(said.agent)
+            self.past.offered(serving)
+            toolbox = Toolbox.of(said.agent, serving)
+            before = self._before(said)
+            if self.past.reseeds:
+                random.seed(self.past.chance(said))
+            with self._servers_forgotten_if_broken_off():
+                turn = await take_turn(
+                    said.prompt,
+                    agent=said.agent,
+                    model=self._engine.model(said.agent.provider),
+                    toolbox=toolbox,
+                    context=before.messages,
+                    max_model_calls=said.max_model_calls,
+                    timeout_seconds=said.timeout_seconds,
+                )
+            self.past.add(said, turn)
+            self._played = len(self.past.events)
+            return self._concluded(said, turn)
+
+    def _before(self, said: Said) -> Transcript:
+        return self.transcript if said.messages is None else Transcript(name=self.name, context=tuple(said.messages))
+
+    def _concluded(self, said: Said, turn: Turn) -> AgentResult:
+        self.transcript = self._before(said).with_turn(turn)
+        self.results.append(AgentResult(turn=turn, session=self.transcript))
+        return self.results[-1]
+
+    async def _call_tool(self, called: Called) -> ToolOutcome:
+        async with self._one_at_a_time:
+            if self.call_mode != "preparation":
+                await self._catch_up()
+            if called.agent is not None:
+                await self._connections.serving(called.agent)
+            connection = self._connections.with_tool(called.tool, called.server)
+            if self.call_mode == "observation":
+                _check_only_looks(connection, called)
+            with self._servers_forgotten_if_broken_off():
+                try:
+                    with anyio.fail_after(TOOL_TIMEOUT_SECONDS):
+                        outcome = await connection.call_tool(called.tool, dict(called.arguments))
+                except TimeoutError:
+                    text = call_text(called.tool, called.arguments)
+                    raise ToolError(f"{text} had not answered after {TOOL_TIMEOUT_SECONDS:g} s.") from None
+            if self.call_mode == "observation":
+                self.past.observe(called, outcome)
+            elif self.call_mode == "event":
+                self.past.add(called, outcome)
+                self._played = len(self.past.events)
+            return outcome
+
+    @contextmanager
+    def _servers_forgotten_if_broken_off(self) -> Iterator[None]:
+        """What servers did in an event that never came to its end is not in the past, so they may not keep it."""
+        try:
+            yield
+        except ServerDiedError:
+            raise  # it keeps nothing
+        except BaseException:
+            self._connections.close_soon()
+            self._played = 0
+            raise
+
+    async def _catch_up(self) -> None:
+        """Bring the live servers to where the past is: what was replayed, they have not heard of."""
+        missed, self._played = self.past.events[self._played :], 0
+        try:
+            self.past.differences += await play(missed, self._connections)
+        except BaseException:
+            self._connections.close_soon()  # they have heard of a part
+            raise
+        self._played = len(self.past.events)
 
     async def _close(self) -> None:
         async with self._one_at_a_time:
             self._connections.close_soon()
 
-    def _speaker(self, agent: Agent | None) -> Agent:
+    def _check_open(self) -> None:
         if self._closed:
             raise SessionError(f"Session {self.name!r} is closed, and so are its servers. Speak before it ends.")
+
+    def _speaker(self, agent: Agent | None) -> Agent:
+        self._check_open()
         self.agent = agent or self.agent
         if self.agent is None:
             raise SessionError(
@@ -224,9 +354,38 @@ class Session:
         return self.agent.model_copy(update={"provider": Provider(model=self._model, **kept)})
 
 
-def _content(outcome: ToolOutcome) -> Any:
+def _renamed(turn: Turn, asked: Event, said: Said) -> Turn:
+    """A turn from the tree, with the names that the agent and its servers have here."""
+    assert asked.agent is not None
+    before, now = ([server.label for server in agent.mcp_servers] for agent in (asked.agent, said.agent))
+    if before == now:
+        return turn if turn.agent == said.agent.name else replace(turn, agent=said.agent.name)
+    labels = dict(zip(before, now, strict=True))
+    return replace(
+        turn,
+        agent=said.agent.name,
+        tool_calls=tuple(replace(call, server=labels.get(call.server or "")) for call in turn.tool_calls),
+        tools=tuple(replace(tool, server=labels[tool.server]) for tool in turn.tools),
+    )
+
+
+def _check_only_looks(connection: Connection, called: Called) -> None:
+    changing = [tool.name for tool in connection.tools if tool.read_only is False]
+    if called.tool in changing:
+        only = quoted(tool.name for tool in connection.tools if tool.name not in changing)
+        raise SessionError(
+            f"An invariant called {called.tool!r}, which server {connection.label!r} declares with readOnlyHint=False: "
+            "it would change what it checks. "
+            f"Call it in a rule, and in invariants one that only looks: there are {only}."
+        )
+
+
+def _content(called: Called, outcome: ToolOutcome) -> Any:
+    __tracebackhide__ = True
+    if outcome.is_error:
+        raise ToolError(inert(f"{call_text(called.tool, called.arguments)} failed: {outcome.text}"))
     if outcome.structured is not None:
-        return outcome.structured
+        return copy.deepcopy(outcome.structured)  # the original may be told again
     try:
         return json.loads(outcome.text)
     except ValueError:

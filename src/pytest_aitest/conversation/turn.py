@@ -144,6 +144,7 @@ class _Draft:
             error=self.error,
             error_kind=self.error_kind,
             available_tools=tuple(self.toolbox.tools),
+            tools=tuple(self.toolbox.specs),
             offered_tools=self.toolbox.offered,
             notes=tuple(note for connection in connections for note in connection.take_notes()),
             duration_ms=_milliseconds_since(self.started),

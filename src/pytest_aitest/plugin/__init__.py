@@ -11,7 +11,7 @@ import pytest
 
 from pytest_aitest.values.errors import did_you_mean
 
-from . import collect, run
+from . import collect, explorable, paying, run
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -27,18 +27,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="ask this model in place of every agent's own, functions too; 'builtin' needs no key and no network",
     )
+    paying.add_options(parser, group)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "session(name): these tests are the turns of one conversation; they run in order and share history and servers",
+        "session(name, explore=False): these tests are the turns of one conversation; they run in order and share "
+        "history and servers; with explore, other orders are tried too",
+    )
+    config.addinivalue_line(
+        "markers",
+        "turn(needs=None, phrasings=()): for explorations: once which tests have run the assertions of this one hold, "
+        "and in which other words its user may put it",
     )
     model = config.getoption("aitest_model")
     if model and model != "builtin" and (hint := did_you_mean(model, ["builtin"])):
         raise pytest.UsageError(f"--aitest-model {model}: there is no such model.{hint}")
+    paying.check_options(config)
     manager = config.pluginmanager
     manager.register(collect, "aitest-collect")
+    manager.register(explorable, "aitest-explorable")
     manager.register(run, "aitest-run")
     manager.register(Summary(model), "aitest-summary")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":

@@ -3,7 +3,8 @@
 Knows tests, and nothing of the conversations they have.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+import inspect
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pytest_aitest.conversation.session import Session
 
 
+MACHINE = "aitest_machine"  # an attribute of the node of a machine
+EXPLORES = "aitest_explores"  # an attribute of the test that explores a flow
+
+
 @dataclass(eq=False, kw_only=True)
 class Flow:
     """A session written as tests: one class, or the functions of one module, and one set of parameters."""
@@ -24,11 +29,20 @@ class Flow:
     turns: list[pytest.Function]  # all of them, selected or not, in order of definition
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
     context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
-    begun: set[pytest.Item] = field(default_factory=set)
+    began: dict[pytest.Item, int] = field(default_factory=dict)  # after how many events of the session each turn began
     failed: pytest.Item | None = None  # the turn after which nothing more is run
     failure: str = ""  # how, as pytest shows it
     session: "Session | None" = None
     is_over: bool = False  # its last turn is being torn down
+
+    def begin(self, turn: pytest.Item) -> None:
+        """Note where the conversation stands; a turn that is run again finds it as it was before its first attempt."""
+        if turn in self.began and self.session is not None:
+            self.session.close()
+            self.session = self.session.rewound(events=self.began[turn])
+        if turn is self.failed:
+            self.failed, self.failure = None, ""
+        self.began[turn] = 0 if self.session is None else len(self.session.past.events)
 
     def close(self) -> None:
         """End the conversation, if it ever began."""
@@ -37,12 +51,27 @@ class Flow:
 
 
 FLOW = pytest.StashKey[Flow]()
+EXPLORED = pytest.StashKey[Flow]()
 LAST_TO_SPEAK = pytest.StashKey[bool]()
+
+
+def group_of(item: pytest.Item) -> Hashable:
+    """Equal for tests that share a conversation, or what is known of some; None for one that shares nothing."""
+    flow = item.stash.get(FLOW, None) or item.stash.get(EXPLORED, None)
+    if flow is not None:
+        return id(flow)
+    if hasattr(item.parent, MACHINE):
+        return id(item.parent), _parameters_id(item) if isinstance(item, pytest.Function) else ""
+    return None
 
 
 def speaks(item: pytest.Item) -> bool:
     """Whether a test is a turn of a flow, or asks for a conversation of its own."""
-    return FLOW in item.stash or not {"aitest_run", "aitest_session"}.isdisjoint(getattr(item, "fixturenames", ()))
+    return (
+        FLOW in item.stash
+        or EXPLORED in item.stash
+        or not {"aitest_run", "aitest_session"}.isdisjoint(getattr(item, "fixturenames", ()))
+    )
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
@@ -54,7 +83,9 @@ def pytest_make_collect_report(
     # pytest.Session "collects" what a node id selects of a class, after the class itself; by then the flow is known.
     turns = [node for node in report.result if _is_turn(node) and node.parent is collector]
     try:
-        _adopt(turns)
+        _adopt([turn for turn in turns if not is_exploration(turn)])
+        for exploration in filter(is_exploration, turns):
+            _tie(exploration, turns)
     except DeclarationError as error:
         report.outcome, report.longrepr, report.result = "failed", filled(str(error)), []
     return report
@@ -95,6 +126,36 @@ def _adopt(turns: Sequence[pytest.Function]) -> None:
                 turn.stash[FLOW] = flow
 
 
+def is_exploration(item: pytest.Item) -> bool:
+    """Whether it is what `explore=True` adds to a flow."""
+    return hasattr(getattr(item, "function", None), EXPLORES)
+
+
+def _tie(exploration: pytest.Function, turns: Sequence[pytest.Function]) -> None:
+    """Let an exploration know the flow that it explores."""
+    for turn in turns:
+        if not is_exploration(turn) and _parameters_id(turn) == _parameters_id(exploration):
+            exploration.stash[EXPLORED] = turn.stash[FLOW]
+            _check_fixtures(exploration)
+            return
+    raise DeclarationError(
+        f"{exploration.nodeid} has no turns to explore: the class defines no test that this run collects. "
+        "Define its turns as tests, or leave out explore=..."
+    )
+
+
+def _check_fixtures(exploration: pytest.Function) -> None:
+    """Refuse async fixtures: a plan runs its tests itself, outside of what would await them."""
+    for name, definitions in exploration._fixtureinfo.name2fixturedefs.items():  # noqa: SLF001 - pytest has no other way
+        function = definitions[-1].func
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise DeclarationError(
+                f"{exploration.nodeid} can't use the fixture {name!r}, which is async: an exploration runs the tests "
+                "many times, each plan in an event loop of its own, while a fixture is set up once. Make it a plain "
+                "fixture (asyncio.run(...) inside it, if need be), or leave out explore=..."
+            )
+
+
 def _is_turn(node: pytest.Item | pytest.Collector) -> TypeGuard[pytest.Function]:
     return isinstance(node, pytest.Function) and node.get_closest_marker("session") is not None
 
@@ -103,6 +164,8 @@ def _session_name(turn: pytest.Function) -> str:
     marker = turn.get_closest_marker("session")
     assert marker is not None
     match marker.args, marker.kwargs:
+        case [str(name)], {"explore": True | False | "strict"} if name.strip() and len(marker.kwargs) == 1:
+            return name
         case [str(name)], {} if name.strip() and not marker.kwargs:
             return name
         case _:
@@ -110,7 +173,7 @@ def _session_name(turn: pytest.Function) -> str:
             raise DeclarationError(
                 f"{turn.nodeid} has the marker session({', '.join(given)}), which takes one argument: the session's "
                 "name, a string that is not empty. The name groups the turns of a conversation and stands in every "
-                'report. Write @pytest.mark.session("some-name").'
+                'report. Write @pytest.mark.session("some-name"); a class may add explore=True or explore="strict".'
             )
 
 

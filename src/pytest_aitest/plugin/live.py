@@ -7,21 +7,24 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import pytest
 
 from pytest_aitest.conversation.engine import Engine
+from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import TURN_TIMEOUT_SECONDS, Session
+from pytest_aitest.conversation.tree import Node
 from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import SessionError
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.result import AgentResult
-from pytest_aitest.values.transcript import summary
+from pytest_aitest.values.transcript import Turn, summary
 
 from .collect import FLOW, LAST_TO_SPEAK, speaks
 
+_ROOT = pytest.StashKey[Node]()
 _SPEAKING = pytest.StashKey["Speaking"]()
 _AWAIT_IT = (
     "aitest_run(...) is a coroutine, and {what}: the turn was never taken. Write `result = await aitest_run(...)` in "
@@ -62,10 +65,18 @@ class Turning(Coroutine[Any, Any, AgentResult]):
         raise SessionError(_AWAIT_IT.format(what=f".{name} was asked of it without `await`"))
 
 
+class TurnTaker(Protocol):
+    """Whatever takes the turns of a test, and remembers which it was asked for."""
+
+    turning: list[Turning]
+
+    async def take_turn(self, prompt: str, **how: Any) -> AgentResult: ...
+
+
 class AitestRun:
     """What the fixture `aitest_run` is."""
 
-    def __init__(self, speaking: "Speaking") -> None:
+    def __init__(self, speaking: TurnTaker) -> None:
         self._speaking = speaking
 
     def __call__(
@@ -124,7 +135,7 @@ class Speaking:
         self.turning: list[Turning] = []
         self.run = AitestRun(self)
         if self._flow is not None:
-            self._hear(self.session())
+            self._hear(self.session()).past.replays = item in self._flow.context
         Engine.shared().pool.more_to_come = not item.stash.get(LAST_TO_SPEAK, True)
 
     def session(self) -> Session:
@@ -133,7 +144,8 @@ class Speaking:
             self._shared = self._shared or self._open()
             return self._shared
         if self._flow.session is None:
-            self._flow.session = Session(name=self._flow.name, model=self._model)
+            past = Past(root_of(self._item.config))
+            self._flow.session = Session(name=self._flow.name, model=self._model, past=past)
         return self._flow.session
 
     async def take_turn(self, prompt: str, **how: Any) -> AgentResult:
@@ -193,6 +205,21 @@ class Speaking:
         return session
 
 
+def root_of(config: pytest.Config) -> Node:
+    """The empty history: what is known of all others in this run hangs under it."""
+    return config.stash.setdefault(_ROOT, Node())
+
+
+def told(turn: Turn) -> dict[str, Any]:
+    """What a report carries of a turn, to whoever sums up."""
+    return {
+        "model": turn.model,
+        "model_calls": turn.model_calls,
+        "tokens": turn.prompt_tokens + turn.completion_tokens,
+        "cost_usd": turn.cost_usd,
+    }
+
+
 def speaking_in(item: pytest.Item) -> Speaking:
     """The one `Speaking` of a test, or of one attempt at it where it is run again."""
     if _SPEAKING not in item.stash or item.stash[_SPEAKING].is_over:
@@ -232,15 +259,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     speaking = item.stash.get(_SPEAKING, None)
     if speaking is not None:
-        vars(report)["aitest_turns"] = [
-            {
-                "model": result.turn.model,
-                "model_calls": result.turn.model_calls,
-                "tokens": result.turn.prompt_tokens + result.turn.completion_tokens,
-                "cost_usd": result.turn.cost_usd,
-            }
-            for result in speaking.untold()
-        ]
+        vars(report)["aitest_turns"] = [told(result.turn) for result in speaking.untold()]
         if report.failed:
             report.sections.extend(speaking.said())
     return report

@@ -29,14 +29,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     flow = item.stash.get(FLOW, None)
     if flow is None:
         return
-    if item in flow.begun:
-        why = (
-            f"{item.name} is not run again: it is a turn of session {flow.name!r}, whose servers already have the "
-            "state of its first attempt. Leave the tests of sessions out of reruns."
-        )
-        how = f"\n\nThis is how it failed:\n\n{flow.failure}" if flow.failed is item else ""
-        pytest.fail(filled(why) + how, pytrace=False)
-    flow.begun.add(item)
+    flow.begin(item)
     if flow.failed is None:
         return
     failed = flow.failed.name

@@ -7,22 +7,31 @@ from typing import Any
 
 import pytest
 
+INTERRUPTED = pytest.StashKey[str]()  # what an exploration had found before Ctrl-C
+
 
 class Summary:
     """Hears of every turn of the run, wherever it was taken."""
 
     def __init__(self, model: str | None) -> None:
         self._model = model
+        self._explored: list[str] = []  # what explorations tried, and what they noted
         self._turns: list[dict[str, Any]] = []  # as `live` writes them into reports
 
     def pytest_report_header(self) -> str | None:
         return f"aitest: every agent asks {_named(self._model)}" if self._model else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._explored.extend(getattr(report, "aitest_explored", []))
         self._turns.extend(getattr(report, "aitest_turns", []))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        if found := config.stash.get(INTERRUPTED, ""):
+            terminalreporter.section("found before the interruption")
+            terminalreporter.write_line(found)
         quiet = terminalreporter.verbosity < 0
+        for line in [] if quiet else self._explored:
+            terminalreporter.write_line(f"aitest: {line}")
         said = self._stand_in() if quiet else self._spent() + self._stand_in()
         if self._turns and said:
             terminalreporter.write_line(f"aitest: {', '.join(said)}")

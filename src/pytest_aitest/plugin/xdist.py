@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from xdist.scheduler import (
 )
 from xdist.workermanage import WorkerController
 
-from .collect import FLOW
+from .collect import FLOW, group_of
 
 Flows = Mapping[str, str]
 """The node id of a turn -> the node id of the first turn of its flow."""
@@ -38,11 +38,11 @@ class Worker:
 
     @pytest.hookimpl(tryfirst=True)  # before xdist tells the controller that collection is over
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        first: dict[int, str] = {}
+        first: dict[Hashable, str] = {}
         flows = {
-            item.nodeid: first.setdefault(id(flow), item.nodeid)
+            item.nodeid: first.setdefault(group, item.nodeid)
             for item in session.items
-            if (flow := item.stash.get(FLOW, None)) is not None
+            if (group := group_of(item)) is not None
         }
         self._folder.mkdir(parents=True, exist_ok=True)  # on another host it is not there yet
         (self._folder / f"{self._worker}.flows").write_text(json.dumps(flows))

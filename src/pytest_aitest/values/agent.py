@@ -157,6 +157,7 @@ class MCPServer(Declaration):
     transport: Literal["streamable-http", "sse"] = "streamable-http"
     headers: Mapping[str, str] = Field(default_factory=dict)
     reset: str | Callable[[], Any] | None = None  # a tool, or a function; run whenever a session opens
+    fresh: bool = False  # it starts in its first state though its tools reach out (openWorldHint); for explorations
     wait: Wait = Field(default_factory=Wait.ready)
     name: NonBlank | None = None
     start_ahead: bool = True  # False where two processes of it can't run side by side

@@ -11,6 +11,7 @@
     +-- ToolError            `call_tool`: the tool answered with an error
     +-- SessionError         a session used in a way it can't be
 
+    ExplorationWarning       an exploration found what does not count, or could not try everything
     UnknownToolWarning       a test speaks of a tool that the agent does not have
 
 Knows nothing of how these come about.
@@ -75,6 +76,10 @@ class ProviderError(AitestError):
     def __init__(self, message: str, *, kind: ProviderFault) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class ExplorationWarning(UserWarning):
+    """An exploration found a failure that does not count, or could not try all that it was to try."""
 
 
 class UnknownToolWarning(UserWarning):

@@ -10,8 +10,8 @@ from itertools import chain, islice
 from typing import Any
 
 from .errors import ErrorKind
-from .model import Message
-from .plain import call_text, labelled, one_line
+from .model import Message, ToolSpec
+from .plain import call_text, compact_json, labelled, one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,7 @@ class Turn:
     error: str | None = None
     error_kind: ErrorKind | None = None
     available_tools: tuple[str, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()  # what the agent was told of
     offered_tools: tuple[str, ...] = ()  # what the servers have, before `allowed_tools`
     notes: tuple[str, ...] = ()  # e.g. that a sampling request was declined
     duration_ms: float = 0.0
@@ -132,5 +133,5 @@ def _summarised(number: int, turn: Turn) -> str:
 
 
 def _called(call: ToolCall) -> str:
-    outcome = f"-> {call.result}" if call.error is None else f"failed: {call.error}"
+    outcome = f"-> {compact_json(call.result or '')}" if call.error is None else f"failed: {call.error}"
     return f"{call_text(call.name, call.arguments)} {outcome}"

@@ -108,9 +108,11 @@ class LiteLLMModel:
         catalogue = Catalogue(litellm, self._provider)
         with unheard():
             arguments = self._arguments(request, catalogue)
-            call = litellm.acompletion(timeout=timeout_seconds, num_retries=0, max_retries=0, **arguments)
+            # Always the same timeout, because litellm keeps a client for each; the real one is below, for litellm's is
+            # one for each read, which an endpoint that trickles would never meet.
+            timeout = self._provider.timeout_seconds
+            call = litellm.acompletion(timeout=timeout, num_retries=0, max_retries=0, **arguments)
             try:
-                # litellm's own timeout is for each read, so an endpoint that trickles would never meet it.
                 with anyio.fail_after(timeout_seconds):
                     response = await _unhurried(call)
             except Exception as error:  # noqa: BLE001 - whatever it is, a reader of the report gets a sentence

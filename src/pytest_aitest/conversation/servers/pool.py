@@ -27,6 +27,7 @@ class ServerPool:
 
     def __init__(self) -> None:
         self.more_to_come = False  # whether more sessions are expected, so that a server met twice is started ahead
+        self.started = 0  # servers, spare ones too
         self._connections: list[Connection] = []  # all that have not ended, in the order of their beginning
         self._spares: list[Connection] = []
         self._met = deque[MCPServer](maxlen=_MOST_MET)  # no set, because declarations hold mappings and can't be hashed
@@ -87,6 +88,7 @@ class ServerPool:
         await self._close(tuple(reversed(self._connections)))
 
     def _begin(self, server: MCPServer, launch: Launch | None) -> Connection:
+        self.started += 1
         connection = Connection(server, launch=launch)
         self._connections.append(connection)
         self._tasks.start_soon(self._hold, connection)

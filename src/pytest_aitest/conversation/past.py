@@ -1,0 +1,146 @@
+"""What happened in one session, where that stands in the conversation tree, and what of it may be replayed."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pytest_aitest.values.errors import ErrorKind, is_provider_fault
+from pytest_aitest.values.model import Message
+from pytest_aitest.values.transcript import Turn
+
+from .keys import UnkeyableError
+from .servers import Connection, ToolOutcome
+from .tree import Called, Event, EventOutcome, Node, Sample
+
+_BY_CHANCE: tuple[ErrorKind, ...] = ("server_died", "turn_timeout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happened:
+    """An event and the sample of its outcomes that this session met."""
+
+    event: Event
+    sample: Sample
+
+
+class Past:
+    """The events of one session, in the tree or by themselves.
+
+    Args:
+        start: The history that it begins with.
+        replays: Whether known events are answered from the tree.
+        reseeds: Whether global `random` is seeded anew for each live turn, another way for each sample. Hypothesis, as
+            the host of a conversation, sets it to the same state each time, and so would make all samples equal.
+        before_live: Called, by whoever speaks, before an event is asked live; may raise.
+        offered: Told of the tools that an agent is about to be offered; may raise.
+        heard: Told of each turn that was asked live.
+    """
+
+    def __init__(
+        self,
+        start: Node | None = None,
+        *,
+        replays: bool = False,
+        reseeds: bool = False,
+        before_live: Callable[[Event], None] = lambda _: None,
+        offered: Callable[[Sequence[Connection]], None] = lambda _: None,
+        heard: Callable[[Turn], object] = lambda _: None,
+    ) -> None:
+        self._start = start or Node()
+        self._heard = heard
+        self.replays = replays
+        self.reseeds = reseeds
+        self.offered = offered
+        self.before_live = before_live
+        self.events: list[Happened] = []
+        self.fresh = 0  # turns that were asked live
+        self.replayed = 0  # turns that were not
+        self.differences: list[str] = []  # of servers, from what they had said when this past was the present
+        self.looks: list[tuple[Called, ToolOutcome]] = []  # what a check has seen, for it to be shown
+        self.unknowable: str | None = None  # what keeps events from being replayed
+        self.begin_step()
+
+    @property
+    def node(self) -> Node:
+        """The history so far."""
+        return self.events[-1].sample.node if self.events else self._start
+
+    def begin_step(self, wanted: Sequence[int] = (), *, again: int | None = None) -> None:
+        """Say which samples the coming events shall take where they are known, or which number in any case."""
+        self._wanted, self._again = wanted, again
+        self._step_began = len(self.events)
+
+    @property
+    def this_step(self) -> list[Happened]:
+        """The events since `begin_step`."""
+        return self.events[self._step_began :]
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """The numbers of the samples that they took."""
+        return tuple(happened.sample.number for happened in self.this_step)
+
+    def replay(self, event: Event) -> Sample | None:
+        """Answer `event` from the tree; None where it has to go live."""
+        sample = self._known(event) if self.replays else None
+        if sample is not None:
+            self.replayed += isinstance(sample.outcome, Turn)
+            self.events.append(Happened(event=event, sample=sample))
+        return sample
+
+    def _known(self, event: Event) -> Sample | None:
+        try:
+            samples = self.node.samples(event)
+        except UnkeyableError as error:
+            self.unknowable = str(error)
+            return None
+        if self._again is not None:
+            return samples[self._again] if self._again < len(samples) else None
+        position = len(self.events) - self._step_began
+        wanted = self._wanted[position] if position < len(self._wanted) else 0
+        return samples[min(wanted, len(samples) - 1)] if samples else None
+
+    def chance(self, event: Event) -> bytes:
+        """What a live outcome of `event` may take its randomness from: another for each sample."""
+        return self.node.address_after(event, self.node.next_number(event))
+
+    def add(self, event: Event, outcome: EventOutcome) -> None:
+        """Note the live outcome of `event`, and keep it for others if it tells them something.
+
+        A provider's fault does not, nor a slow or a dead server: they say more of the day than of the conversation.
+        """
+        kind = None
+        if isinstance(outcome, Turn):
+            self.fresh += 1
+            self._heard(outcome)
+            kind = outcome.error_kind
+        sample = self.node.add(event, outcome, keep=not is_provider_fault(kind) and kind not in _BY_CHANCE)
+        self.events.append(Happened(event=event, sample=sample))
+
+    def observed(self, look: Called) -> ToolOutcome | None:
+        """What a tool that only looks said at this point of the history, if that is known."""
+        try:
+            outcome = self.node.observed.get(look.key) if self.replays else None
+        except UnkeyableError as error:
+            self.unknowable = str(error)
+            return None
+        if outcome is not None:
+            self.looks.append((look, outcome))
+        return outcome
+
+    def observe(self, look: Called, outcome: ToolOutcome) -> None:
+        """Note what a tool that only looks said; nothing has happened by it."""
+        self.looks.append((look, outcome))
+        with suppress(UnkeyableError):
+            self.node.observed[look.key] = outcome
+
+    def begin_with(self, messages: Sequence[Message]) -> None:
+        """Let the history begin with `messages`, as no session without them does."""
+        if messages:
+            self._start = self._start.beginning(messages)
+
+    def up_to(self, count: int) -> "Past":
+        """A past of its own with the first so many events of this one, and nothing live."""
+        past = Past(self._start, replays=self.replays, reseeds=self.reseeds, heard=self._heard)
+        past.events = self.events[:count]
+        return past

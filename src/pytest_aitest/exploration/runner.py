@@ -1,0 +1,148 @@
+"""The search's runner over the conversation tree: each plan on a subject of its own, in a session of its own.
+
+Knows what is replayed and what an outcome counts for; what a step does is the subject's business.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_aitest.checks import Check
+from pytest_aitest.conversation.past import Past
+from pytest_aitest.conversation.servers import Connection
+from pytest_aitest.conversation.tree import Event, Node
+from pytest_aitest.search.plan import Plan
+from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
+from pytest_aitest.values.errors import ServerError
+from pytest_aitest.values.record import StepRecord
+from pytest_aitest.values.transcript import Turn
+
+from .attempt import Attempt, Subject, Verdicts
+from .budget import Budget
+from .hosting import hosted
+
+
+class ErroredError(StopSearchError):
+    """Something that is not the agent's went wrong; its cause says what."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What an outcome rests on, for the report."""
+
+    records: tuple[StepRecord, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class TreeRunner:
+    """Carries plans out, and remembers what that took.
+
+    Args:
+        subject: Makes the subject of one plan, whose session has this past.
+        root: The empty history that all plans share.
+        allow: Told of each event that is about to go live; may raise `StopSearchError`.
+        offered: Told of the servers whose tools an agent is about to be offered; may raise.
+        heard: Told of each turn that was asked live.
+    """
+
+    subject: Callable[[Past], Subject]
+    rules: Sequence[Rule]
+    root: Node
+    budget: Budget
+    allow: Callable[[Event], None]
+    offered: Callable[[Sequence[Connection]], None]
+    heard: Callable[[Turn], object]
+    builtin_checks: Sequence[Check] = ()
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    fresh: list[Turn] = field(default_factory=list)
+    replayed: int = 0
+    steps: int = 0  # taken, in all plans
+    events: Counter[str] = field(default_factory=Counter)
+    remarks: dict[str, None] = field(default_factory=dict)  # each once, in their order
+    _confirmed: int = 0
+    _acquitted: set[bytes] = field(default_factory=set)  # histories that failed, and did not when all was live
+
+    def run(self, plan: Plan, *, again: int = 0) -> Outcome:
+        """Carry out `plan` over the tree. See `Runner.run`."""
+        outcome, past = self._carried_out(plan, self.root, again=again)
+        if outcome.failure is None:
+            return outcome
+        history = past.node.address
+        if past.differences and history not in self._acquitted:
+            live = self.confirm(outcome.executed)
+            outcome = replace(outcome, fresh_turns=outcome.fresh_turns + live.fresh_turns, evidence=live.evidence)
+            if live.failure != outcome.failure:
+                self._acquitted.add(history)
+        return replace(outcome, failure=None) if history in self._acquitted else outcome
+
+    def run_live(self, plan: Plan) -> Outcome:
+        """Carry out `plan`, every turn of it live; the tree learns from it."""
+        return self._carried_out(plan, self.root, replays=False)[0]
+
+    def confirm(self, plan: Plan) -> Outcome:
+        """Carry out `plan` with nothing replayed. See `Runner.confirm`."""
+        self._confirmed += 1
+        root = Node(hashlib.sha256(self.root.address + b"confirm %d" % self._confirmed).digest())
+        return self._carried_out(plan, root)[0]
+
+    def _carried_out(self, plan: Plan, root: Node, *, again: int = 0, replays: bool = True) -> tuple[Outcome, Past]:
+        attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
+        if isinstance(attempt.ours, ServerError):  # once more: it may have been the day's fault
+            attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
+        if isinstance(attempt.ours, StopSearchError):
+            raise attempt.ours
+        if attempt.ours is not None:
+            raise ErroredError(str(attempt.ours)) from attempt.ours
+        outcome = Outcome(
+            executed=attempt.executed,
+            failure=attempt.failure,
+            fresh_turns=past.fresh,
+            replayed_turns=past.replayed,
+            inapplicable=attempt.inapplicable,
+            evidence=Evidence(records=attempt.records, notes=tuple(notes)),
+        )
+        return outcome, past
+
+    def _attempted(self, plan: Plan, root: Node, *, again: int, replays: bool) -> tuple[Attempt, Past, list[str]]:
+        past = self.past(root, replays=replays)
+        attempt = self.attempt(self.subject(past))
+        _, aside = hosted(lambda: attempt.run(plan, again=again))
+        self.events.update(aside.events)
+        self.note(attempt)
+        return attempt, past, aside.notes
+
+    def past(self, root: Node | None = None, *, replays: bool = True) -> Past:
+        """For the session of one plan."""
+        return Past(
+            root or self.root,
+            replays=replays,
+            reseeds=True,
+            before_live=self._before_live,
+            offered=self.offered,
+            heard=self._heard,
+        )
+
+    def attempt(self, subject: Subject) -> Attempt:
+        """What judges the steps of one plan."""
+        return Attempt(subject=subject, builtin_checks=self.builtin_checks, verdicts=self.verdicts)
+
+    def note(self, attempt: Attempt) -> None:
+        """Remember what one plan took."""
+        past = attempt.subject.session.past
+        self.replayed += past.replayed
+        self.steps += len(attempt.executed)
+        for difference in past.differences[:1]:
+            self.remarks[f"{difference} What failed after such a playback was asked anew from its start."] = None
+        if past.unknowable is not None:
+            self.remarks[f"The agent holds {past.unknowable}, which can't be compared, so nothing was replayed."] = None
+
+    def _before_live(self, event: Event) -> None:
+        self.allow(event)
+        self.budget.check()
+
+    def _heard(self, turn: Turn) -> None:
+        self.fresh.append(turn)
+        self.heard(turn)
+        self.budget.charge(turn)

@@ -1,0 +1,157 @@
+"""The tests of a machine: each pinned order, and the exploration.
+
+Loaded by the first machine that is collected, because everything below it costs time to import.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import pytest
+
+from pytest_aitest.exploration.hosting import Profile
+from pytest_aitest.exploration.run import Explorable, Limits
+from pytest_aitest.exploration.runner import TreeRunner
+from pytest_aitest.search.plan import Plan
+from pytest_aitest.stateful.declared import members_of, rules_of
+from pytest_aitest.stateful.engine import Led
+from pytest_aitest.stateful.machine import SessionMachine, make_agent_fixtures
+from pytest_aitest.stateful.pinning import pinned_plans, signatures_of
+from pytest_aitest.stateful.subject import MachineSubject
+from pytest_aitest.stateful.values import StrategyRule
+from pytest_aitest.values.errors import DeclarationError
+
+from . import exploring
+from .explorable import exploration_marks, listed_marks, marks_of
+
+Test = Callable[..., None]
+_FIXTURE = type(pytest.fixture(lambda: None))
+
+
+class MachineNode(pytest.Class):
+    """A machine as pytest sees it: a class with its fixtures and marks, and a test for each thing to do with it."""
+
+    carrier: type
+    aitest_machine = True
+
+    @classmethod
+    def of(cls, parent: pytest.Module | pytest.Class, *, name: str, machine: type[SessionMachine]) -> Self:
+        """The node of `machine`.
+
+        Raises:
+            DeclarationError: It has no rule that pytest could try, or a pinned method is no plan.
+        """
+        node: Self = cls.from_parent(parent, name=name)
+        node.carrier = _carrier_of(machine, name)
+        return node
+
+    def _getobj(self) -> type:
+        return self.carrier
+
+
+def _carrier_of(machine: type[SessionMachine], name: str) -> type:
+    if not any(not rule.is_initial for rule in rules_of(machine)):
+        raise DeclarationError(
+            f"{name} has no rule, so there is nothing to try. Put @rule() above a method that speaks."
+        )
+    tests = {
+        pinned: _test(machine, partial(_run_pinned, machine, pinned), **_of_method(machine, pinned))
+        for pinned in _pinned(machine)
+    }
+    tests["explore"] = _test(machine, partial(_explore, machine), place=machine, marks=exploration_marks(machine))
+    fixtures = {member: value for member, value in members_of(machine) if isinstance(value, _FIXTURE)}
+    return type(
+        name, (), {"__module__": machine.__module__, "pytestmark": list(marks_of(machine)), **fixtures, **tests}
+    )
+
+
+def _test(
+    machine: type[SessionMachine],
+    run: Callable[[pytest.FixtureRequest, Mapping[str, Any]], None],
+    *,
+    place: Any,
+    marks: Iterable[pytest.Mark],
+) -> Test:
+    """A test that asks for what `make_agent` asks for; `place` is where pytest says it stands."""
+    names = make_agent_fixtures(machine)
+
+    def test(self: object, request: pytest.FixtureRequest, **fixtures: Any) -> None:
+        __tracebackhide__ = True
+        run(request, {name: fixtures[name] for name in names})
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        for name in dict.fromkeys(["self", "request", *names])
+    ]
+    vars(test).update(
+        __signature__=inspect.Signature(parameters), __test__=True, place_as=place, pytestmark=list(marks)
+    )
+    return test
+
+
+def _of_method(machine: type[SessionMachine], name: str) -> dict[str, Any]:
+    method = getattr(machine, name)
+    return {"place": method, "marks": listed_marks(getattr(method, "pytestmark", []))}
+
+
+def _pinned(machine: type[SessionMachine]) -> dict[str, Plan]:
+    return pinned_plans(machine, signatures_of(machine))
+
+
+def _run_pinned(
+    machine: type[SessionMachine], name: str, request: pytest.FixtureRequest, fixtures: Mapping[str, Any]
+) -> None:
+    __tracebackhide__ = True
+    exploring.run_pinned(_explorable(machine, request, fixtures), name, request.node)
+
+
+def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
+    __tracebackhide__ = True
+    config, profile = request.config, Profile.of(machine.TestCase.settings)
+    limits = Limits(
+        plans=min(exploring.setting(machine, config, "plans"), profile.max_examples),
+        plan_turns=exploring.setting(machine, config, "plan_turns") or None,
+        most_turns=profile.stateful_step_count,
+        confirm_runs=machine.confirm_runs,
+        tolerate=machine.tolerate,
+        keep_going=config.getoption("aitest_keep_going"),
+    )
+    exploring.explore(_explorable(machine, request, fixtures), limits, request.node, profile=profile)
+
+
+def _explorable(
+    machine: type[SessionMachine], request: pytest.FixtureRequest, fixtures: Mapping[str, Any]
+) -> Explorable:
+    seed = exploring.seed_of(request.node, Profile.of(machine.TestCase.settings))
+    declared = rules_of(machine)
+    rules = [
+        StrategyRule(
+            name=rule.name,
+            strategies=rule.strategies if rule.can_be_planned else {},
+            is_initial=rule.is_initial,
+            seed=seed,
+        )
+        for rule in declared
+    ]
+    model = request.config.getoption("aitest_model")
+    subject = partial(MachineSubject, machine, name=request.node.nodeid, model=model, fixtures=fixtures)
+
+    def led(runner: TreeRunner) -> Led:
+        return Led(
+            machine=machine,
+            subject=lambda kind: subject(past=runner.past(), instance_of=kind),
+            attempt=runner.attempt,
+            ended=runner.note,
+        )
+
+    return exploring.explorable(
+        request.node,
+        seed=seed,
+        kind=machine,
+        rules=rules,
+        pinned=_pinned(machine),
+        subject=subject,
+        wanted_checks=machine.checks,
+        led=None if all(rule.can_be_planned for rule in declared) else led,
+    )

@@ -1,0 +1,1 @@
+"""Records as people read them. Imports `values` only: everything shown can be made from what was recorded."""

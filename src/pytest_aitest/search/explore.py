@@ -1,0 +1,125 @@
+"""The loop: pinned plans, kept failures, planned ones; what fails is minimised and confirmed.
+
+Owns the order of the search. Refuses to know what a step does, and who prints the result.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from .exploration import Exploration, Finding, Inapplicable
+from .investigate import Inquiry
+from .meter import Meter
+from .plan import Plan
+from .planner import Planner
+from .runner import Outcome, Runner, StopSearchError
+
+
+def explore(
+    runner: Runner,
+    *,
+    pinned: Mapping[str, Plan],
+    kept: Sequence[Plan] = (),
+    plans: int = 25,
+    plan_turns: int,
+    seed: int,
+    confirm_runs: int = 5,
+    tolerate: float = 0.0,
+    keep_going: bool = False,
+) -> Exploration:
+    """Look for a conversation that fails, until one that counts is found and minimised, or `plans` are tried.
+
+    Args:
+        runner: Carries plans out.
+        pinned: Plans that run first, by name; what they say is documented.
+        kept: Plans that failed in earlier explorations; they run next.
+        plans: How many unpinned plans to try, the kept ones among them.
+        plan_turns: How many steps a planned plan has, initial ones aside.
+        seed: The same seed and runner give the same exploration, in every process.
+        confirm_runs: How often a minimal plan is run afresh.
+        tolerate: The rate of failure that is accepted; an exploration goes on after such a finding.
+        keep_going: Whether to go on after a finding that counts.
+    """
+    planner = Planner(runner.rules, pinned=pinned.values(), plan_turns=plan_turns, seed=seed)
+    search = _Search(runner, planner, confirm_runs=confirm_runs, tolerate=tolerate)
+    stopped: BaseException | None = None
+    try:
+        search.look(pinned, kept, plans=plans, keep_going=keep_going)
+    except (StopSearchError, KeyboardInterrupt) as error:
+        stopped = error
+        search.keep_best()
+    rules = list(runner.rules)
+    return Exploration(
+        findings=tuple(search.findings),
+        tried=search.tried,
+        plans=plans,
+        inapplicable=tuple(search.inapplicable),
+        ran=search.ran,
+        pairs=tuple(sorted(planner.coverage.pairs)),
+        possible_pairs=len(rules) * sum(not rule.is_initial for rule in rules),
+        is_exhausted=search.is_exhausted,
+        seed=seed,
+        turns=search.meter.total,
+        stopped=stopped,
+    )
+
+
+class _Search:
+    """One exploration under way."""
+
+    def __init__(self, runner: Runner, planner: Planner, *, confirm_runs: int, tolerate: float) -> None:
+        self.findings: list[Finding] = []
+        self.inapplicable: list[Inapplicable] = []
+        self.tried = 0
+        self.ran = 0
+        self.is_exhausted = False
+        self.meter = Meter(runner)
+        self._runner = runner
+        self._planner = planner
+        self._confirm_runs = confirm_runs
+        self._tolerate = tolerate
+        self._inquiry: Inquiry | None = None
+        self._spent = dict(self.meter.total)  # when the finding before was made
+
+    def look(self, pinned: Mapping[str, Plan], kept: Sequence[Plan], *, plans: int, keep_going: bool) -> None:
+        for name, plan in pinned.items():
+            if self._ends_with(name, plan) and not keep_going:
+                return
+        for number, plan in enumerate(kept[:plans], 1):
+            self.tried += 1
+            if self._ends_with(f"kept failure {number}", plan) and not keep_going:
+                return
+        while self.tried < plans:
+            planned = self._planner.propose()
+            if planned is None:
+                self.is_exhausted = True
+                return
+            self.tried += 1
+            if self._ends_with(f"plan {self.tried}", planned) and not keep_going:
+                return
+
+    def keep_best(self) -> None:
+        """Make a finding of what is known about the failure under investigation, if there is one."""
+        if self._inquiry is not None:
+            turns = self.meter.since(self._spent)
+            self.findings.append(self._inquiry.finding(tolerate=self._tolerate, turns=turns))
+            self._spent = dict(self.meter.total)
+            self._inquiry = None
+
+    def _ends_with(self, name: str, plan: Plan) -> bool:
+        """Run one plan; whether it led to a new finding that counts."""
+        self.meter.phase = "find"
+        outcome = self.meter.run(plan)
+        self.ran += 1
+        self._planner.note(outcome.executed, planned=plan)
+        if outcome.inapplicable is not None:
+            self.inapplicable.append(Inapplicable(name=name, plan=plan, reason=outcome.inapplicable))
+        if outcome.failure is None or outcome.failure in [finding.failure for finding in self.findings]:
+            return False
+        self._investigate(outcome, name)
+        return self.findings[-1].verdict == "fails"
+
+    def _investigate(self, failing: Outcome, name: str) -> None:
+        self._inquiry = Inquiry(
+            failing, found_in=name, meter=self.meter, rules=self._runner.rules, values=self._planner.values
+        )
+        self._inquiry.investigate(confirm_runs=self._confirm_runs)
+        self.keep_best()
