@@ -174,12 +174,7 @@ class FlowSubject:
 
     def _held(self, invariant: DeclaredInvariant) -> None:
         __tracebackhide__ = True
-        if invariant.of_calls is not None:
-            invariant.of_calls.check(self.session)
-            return
-        instance = self._flow.kind()
-        if all(holds(instance) for holds in invariant.preconditions):
-            self._call(partial(invariant.check, instance), None)
+        hold(invariant, self._flow.kind, self.session, lambda check: self._call(check, None))
 
     def _call(self, function: Callable[..., Any], phrasing: str | None) -> None:
         """Call a test or an invariant with the fixtures that it asks for."""
@@ -191,3 +186,34 @@ class FlowSubject:
         returned = function(**{name: given[name] for name in names if name in given})
         if inspect.iscoroutine(returned):
             self._loop.run(returned)
+
+
+def hold(
+    invariant: DeclaredInvariant, kind: type, session: Session, call: Callable[[Callable[..., Any]], None]
+) -> None:
+    """Check an invariant of a session class; `call` gives it the fixtures that it asks for."""
+    __tracebackhide__ = True
+    if invariant.of_calls is not None:
+        invariant.of_calls.check(session)
+        return
+    instance = kind()
+    if all(holds(instance) for holds in invariant.preconditions):
+        call(partial(invariant.check, instance))
+
+
+def check_invariants(kind: type, session: Session, fixture: Callable[[str], Any]) -> None:
+    """Check all invariants of a session class, after one of its tests; `fixture` gives the value of one by its name."""
+    __tracebackhide__ = True
+
+    def call(check: Callable[..., Any]) -> None:
+        __tracebackhide__ = True
+        returned = check(**{name: fixture(name) for name in inspect.signature(check).parameters})
+        if inspect.iscoroutine(returned):
+            asyncio.run(returned)
+
+    session.call_mode = "observation"
+    try:
+        for invariant in invariants_of(kind):
+            hold(invariant, kind, session, call)
+    finally:
+        session.call_mode = "event"

@@ -60,9 +60,23 @@ def record_of(
             PinnedOrder(name=name, steps=[str(step) for step in plan], passes=name not in failed_pinned)
             for name, plan in pinned.items()
         ),
+        why_ended=_why_ended(exploration),
         events=tuple(sorted(runner.events.items())),
         remarks=tuple(runner.remarks),
     )
+
+
+def _why_ended(exploration: Exploration) -> str:
+    """Why no more was tried, where that was not a failure."""
+    if exploration.stopped is not None:
+        return str(exploration.stopped) or type(exploration.stopped).__name__
+    if exploration.is_exhausted:
+        return "no other order is left"
+    return ""
+
+
+def _error_text(error: BaseException | None) -> str:
+    return "" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _finding(found: Found, *, place: Place, stopped: BaseException | None) -> Finding:
@@ -71,6 +85,7 @@ def _finding(found: Found, *, place: Place, stopped: BaseException | None) -> Fi
     why = "" if stopped is None else str(stopped) or type(stopped).__name__
     return Finding(
         check=found.failure.check,
+        error=_error_text(found.failure.error),
         steps=found.outcome.evidence.records,
         is_minimal=found.is_minimal,
         why_not_minimal="" if found.is_minimal else why,

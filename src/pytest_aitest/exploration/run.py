@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -40,6 +40,10 @@ class Limits:
     confirm_runs: int = 5
     tolerate: float = 0.0
     keep_going: bool = False
+
+    def turns(self, pinned: Iterable[Plan]) -> int:
+        """How many steps a plan has, where these are documented."""
+        return min(self.plan_turns or 2 * max(map(len, pinned), default=_UNDOCUMENTED), self.most_turns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +110,11 @@ class Explorable:
         )
         return exploration, record, runner.steps
 
-    def _plan_turns(self, limits: Limits) -> int:
-        usual = 2 * max(map(len, self.pinned.values()), default=_UNDOCUMENTED)
-        return min(limits.plan_turns or usual, limits.most_turns)
-
     def _explored(self, runner: TreeRunner, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         search = partial(
             explore,
             runner,
-            plan_turns=self._plan_turns(limits),
+            plan_turns=limits.turns(self.pinned.values()),
             seed=self.place.seed,
             confirm_runs=limits.confirm_runs,
             tolerate=limits.tolerate,
@@ -140,7 +140,7 @@ class Explorable:
         try:
             leader.run(
                 plans=limits.plans,
-                plan_turns=self._plan_turns(limits),
+                plan_turns=limits.turns(self.pinned.values()),
                 seed=self.place.seed,
             )
         except (StopSearchError, KeyboardInterrupt) as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MACHINE = "aitest_machine"  # an attribute of the node of a machine
+_INVARIANT = "hypothesis_stateful_invariant"  # what Hypothesis marks them with
 EXPLORES = "aitest_explores"  # an attribute of the test that explores a flow
 
 
@@ -63,6 +64,12 @@ def group_of(item: pytest.Item) -> Hashable:
     if hasattr(item.parent, MACHINE):
         return id(item.parent), _parameters_id(item) if isinstance(item, pytest.Function) else ""
     return None
+
+
+def has_invariants(kind: type) -> bool:
+    """Whether a session class says what must hold after each turn; told without importing what it is said with."""
+    members = (member for parent in kind.__mro__ for member in vars(parent).values())
+    return any(hasattr(member, _INVARIANT) or type(member).__name__ == "CallInvariant" for member in members)
 
 
 def speaks(item: pytest.Item) -> bool:

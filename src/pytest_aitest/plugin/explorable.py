@@ -16,8 +16,10 @@ from pytest_aitest.values.plain import filled
 
 from . import run
 from .collect import EXPLORES
+from .paying import mode_of
 
 EXPLORING = "pytest_aitest.plugin.exploring"
+FORECAST = "aitest_forecast"  # an attribute of the test that explores
 _MACHINES = "pytest_aitest.stateful.machine"
 
 
@@ -40,6 +42,14 @@ def pytest_pycollect_makeitem(
     except DeclarationError as error:
         raise collector.CollectError(filled(str(error))) from None
     return node
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Say before it is spent what explorations would ask."""
+    if not config.getoption("collectonly") or mode_of(config) == "never":
+        return []
+    forecasts = ((item.nodeid, getattr(getattr(item, "function", None), FORECAST, None)) for item in items)
+    return [f"aitest: {nodeid}: {forecast(config)}" for nodeid, forecast in forecasts if forecast is not None]
 
 
 def _session_options(kind: type) -> Mapping[str, Any]:
@@ -70,6 +80,7 @@ def _add_exploration(kind: type) -> None:
         {EXPLORES: True, "__signature__": inspect.Signature(parameters), "__test__": True, "place_as": kind}
     )
     values = [mark for mark in getattr(tests[0], "pytestmark", []) if mark.name == "parametrize"] if tests else []
+    vars(explore)[FORECAST] = lambda _: "the agents that its tests speak to, known when they run"
     vars(explore)["pytestmark"] = [*values, *exploration_marks(kind)]
     kind.explore = explore  # type: ignore[attr-defined]
 

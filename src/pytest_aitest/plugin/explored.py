@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from pytest_aitest.exploration.hosting import Profile
-from pytest_aitest.exploration.run import Explorable, Limits
+from pytest_aitest.exploration.run import Explorable
 from pytest_aitest.exploration.runner import TreeRunner
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.stateful.declared import members_of, rules_of
@@ -20,10 +20,11 @@ from pytest_aitest.stateful.machine import SessionMachine, make_agent_fixtures
 from pytest_aitest.stateful.pinning import pinned_plans, signatures_of
 from pytest_aitest.stateful.subject import MachineSubject
 from pytest_aitest.stateful.values import StrategyRule
+from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import DeclarationError
 
 from . import exploring
-from .explorable import exploration_marks, listed_marks, marks_of
+from .explorable import FORECAST, exploration_marks, listed_marks, marks_of
 
 Test = Callable[..., None]
 _FIXTURE = type(pytest.fixture(lambda: None))
@@ -60,6 +61,7 @@ def _carrier_of(machine: type[SessionMachine], name: str) -> type:
         for pinned in _pinned(machine)
     }
     tests["explore"] = _test(machine, partial(_explore, machine), place=machine, marks=exploration_marks(machine))
+    setattr(tests["explore"], FORECAST, partial(_forecast, machine))
     fixtures = {member: value for member, value in members_of(machine) if isinstance(value, _FIXTURE)}
     return type(
         name, (), {"__module__": machine.__module__, "pytestmark": list(marks_of(machine)), **fixtures, **tests}
@@ -108,16 +110,16 @@ def _run_pinned(
 
 def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
     __tracebackhide__ = True
-    config, profile = request.config, Profile.of(machine.TestCase.settings)
-    limits = Limits(
-        plans=min(exploring.setting(machine, config, "plans"), profile.max_examples),
-        plan_turns=exploring.setting(machine, config, "plan_turns") or None,
-        most_turns=profile.stateful_step_count,
-        confirm_runs=machine.confirm_runs,
-        tolerate=machine.tolerate,
-        keep_going=config.getoption("aitest_keep_going"),
-    )
+    profile = Profile.of(machine.TestCase.settings)
+    limits = exploring.limits_of(machine, request.config, profile)
     exploring.explore(_explorable(machine, request, fixtures), limits, request.node, profile=profile)
+
+
+def _forecast(machine: type[SessionMachine], config: pytest.Config) -> str:
+    """What the exploration would ask, as far as can be said before any fixture is made."""
+    limits = exploring.limits_of(machine, config, Profile.of(machine.TestCase.settings))
+    provider = machine.agent.provider if isinstance(machine.agent, Agent) else None
+    return exploring.forecast_of(limits, _pinned(machine).values(), provider, config)
 
 
 def _explorable(

@@ -12,7 +12,6 @@ import pytest
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.exploration.hosting import Profile
-from pytest_aitest.exploration.run import Limits
 from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest
 from pytest_aitest.stateful.pinning import pinned_plans
 from pytest_aitest.values.errors import DeclarationError, did_you_mean, quoted
@@ -54,14 +53,7 @@ def explore(request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None
         subject=partial(_subject, explored, flow.name, item.config.getoption("aitest_model")),
         wanted_checks=getattr(item.cls, "checks", {}),
     )
-    limits = Limits(
-        plans=min(exploring.setting(item.cls, item.config, "plans"), profile.max_examples),
-        plan_turns=exploring.setting(item.cls, item.config, "plan_turns") or None,
-        most_turns=profile.stateful_step_count,
-        confirm_runs=getattr(item.cls, "confirm_runs", 5),
-        tolerate=getattr(item.cls, "tolerate", 0.0),
-        keep_going=item.config.getoption("aitest_keep_going"),
-    )
+    limits = exploring.limits_of(item.cls, item.config, profile)
     exploring.explore(explorable, limits, item, profile=profile, order_notes=explored.notes.lines)
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from pytest_aitest.checks import chosen_checks, read_checks
 from pytest_aitest.conversation.engine import Engine
+from pytest_aitest.conversation.models.price import costs_nothing
 from pytest_aitest.conversation.past import Past
-from pytest_aitest.exploration.allowed import Allowance, PriceError, check_tools
+from pytest_aitest.exploration.allowed import Allowance, PriceError, check_tools, forecast
 from pytest_aitest.exploration.attempt import Subject, Verdicts
 from pytest_aitest.exploration.budget import Budget, BudgetSpentError
 from pytest_aitest.exploration.frames import users_traceback
@@ -29,6 +30,7 @@ from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.exploration import Finding as Found
 from pytest_aitest.search.plan import Plan, Step
 from pytest_aitest.search.runner import Rule, StopSearchError
+from pytest_aitest.values.agent import Provider
 from pytest_aitest.values.errors import ExplorationWarning, quoted
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.record import ExplorationRecord
@@ -44,6 +46,7 @@ RECORD = pytest.StashKey[ExplorationRecord]()
 SHOWN = pytest.StashKey[list[tuple[str, str]]]()  # sections of a failure
 TOLD = pytest.StashKey[list[Turn]]()  # that were asked live
 
+_CALLS_PER_TURN = 2  # one that calls a tool, one that answers
 _SEEDS = 100_000
 
 VERDICTS = Verdicts(
@@ -124,9 +127,11 @@ def explore(
     if mode_of(item.config) == "never":
         pytest.skip("explorations are switched off")
     pool = Engine.shared().pool
-    pool.more_to_come = True
-    exploration, record, steps = explorable.explore(limits, database=profile.database)
-    pool.more_to_come = False
+    before, pool.more_to_come = pool.more_to_come, True
+    try:
+        exploration, record, steps = explorable.explore(limits, database=profile.database)
+    finally:
+        pool.more_to_come = before
     record = replace(record, order_notes=tuple(order_notes()))
     item.stash[RECORD] = record
     if not steps and exploration.stopped is None:
@@ -217,7 +222,34 @@ def _completed(plan: Plan, rules: Sequence[Rule]) -> Plan:
     return (*first, *plan)
 
 
-def setting(kind: type, config: pytest.Config, name: str) -> int:
+def limits_of(kind: type, config: pytest.Config, profile: Profile) -> Limits:
+    """How far the exploration of a machine or a session class goes."""
+    return Limits(
+        plans=min(_setting(kind, config, "plans"), profile.max_examples),
+        plan_turns=_setting(kind, config, "plan_turns") or None,
+        most_turns=profile.stateful_step_count,
+        confirm_runs=getattr(kind, "confirm_runs", Limits.confirm_runs),
+        tolerate=getattr(kind, "tolerate", Limits.tolerate),
+        keep_going=config.getoption("aitest_keep_going"),
+    )
+
+
+def forecast_of(limits: Limits, pinned: Iterable[Plan], provider: Provider | None, config: pytest.Config) -> str:
+    """What an exploration would ask at most; `provider` is None where that is known only when it runs."""
+    turns = limits.turns(pinned)
+    plans = f"up to {limits.plans} plans of {turns} steps"
+    model = config.getoption("aitest_model")
+    provider = Provider(model=model) if model else provider
+    if provider is None:
+        return f"{plans}, with an agent that its fixtures make"
+    if costs_nothing(provider):
+        return f"{plans}, asking {provider.label} for nothing"
+    calls = min(limits.plans * turns * _CALLS_PER_TURN, config.getoption("aitest_budget_calls"))
+    paid = "" if mode_of(config) == "always" else "; skipped without --aitest-explore"
+    return f"{plans}, asking {forecast(provider, calls=calls)}{paid}"
+
+
+def _setting(kind: type, config: pytest.Config, name: str) -> int:
     """A class's own limit, else the run's; an option goes before both."""
     own: int | None = getattr(kind, name, None)
     return own if own is not None and config.getoption(f"aitest_{name}") is None else number(config, f"aitest_{name}")
@@ -259,5 +291,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if shown is not None and not report.passed:  # an expected failure is told too
         report.sections.extend(shown)
     if (record := item.stash.get(RECORD, None)) is not None:
-        vars(report)["aitest_explored"] = [*([passed_line(record)] if report.passed else []), *record.order_notes]
+        tried = [passed_line(record)] if report.passed else []
+        seen = [f"{record.name}: {text}, in {count} plans" for text, count in record.events]
+        vars(report)["aitest_explored"] = [*tried, *record.order_notes, *seen]
     return report

@@ -5,6 +5,7 @@ Loaded by the first test that speaks, because everything below it costs time to 
 
 import asyncio
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from typing import Any, Protocol, Self
@@ -22,7 +23,7 @@ from pytest_aitest.values.plain import filled
 from pytest_aitest.values.result import AgentResult
 from pytest_aitest.values.transcript import Turn, summary
 
-from .collect import FLOW, LAST_TO_SPEAK, speaks
+from .collect import FLOW, LAST_TO_SPEAK, has_invariants, speaks
 
 _ROOT = pytest.StashKey[Node]()
 _SPEAKING = pytest.StashKey["Speaking"]()
@@ -251,6 +252,25 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         forgotten = _SPEAKING in item.stash and item.stash[_SPEAKING].forgotten()
     if forgotten:
         pytest.fail(filled(_AWAIT_IT.format(what="the test never awaited it")), pytrace=False)
+    _check_invariants(item)
+
+
+def _check_invariants(item: pytest.Item) -> None:
+    """After a turn of a flow, what its class says must always hold."""
+    __tracebackhide__ = True
+    flow = item.stash.get(FLOW, None)
+    if flow is None or flow.session is None or not flow.session.turns or not isinstance(item, pytest.Function):
+        return
+    if item.cls is not None and has_invariants(item.cls):
+        flows: Any = importlib.import_module("pytest_aitest.flow")  # brings Hypothesis, whose user it has by now
+        flows.check_invariants(item.cls, flow.session, _fixture_of(item, flow.session))
+
+
+def _fixture_of(item: pytest.Function, session: Session) -> Callable[[str], Any]:
+    def fixture(name: str) -> Any:
+        return session if name == "aitest_session" else item._request.getfixturevalue(name)  # noqa: SLF001 - as plugins do
+
+    return fixture
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
-from ..values.errors import DeclarationError
+from pytest_aitest.values.errors import DeclarationError
 
 _DRAWS = 150
 _POOL = 50  # of them that are kept
