@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         AitestError,
         DeclarationError,
         ErrorKind,
+        ExplorationWarning,
         ProviderError,
         ServerDiedError,
         ServerError,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         ToolError,
         UnknownToolWarning,
     )
-    from .values.model import Message, ModelAnswer, ToolRequest
+    from .values.model import Message, ModelAnswer, ToolRequest, ToolSpec
     from .values.result import AgentResult
     from .values.transcript import ToolCall, Transcript, Turn
 
@@ -34,6 +35,7 @@ _HOMES = {
         "AitestError",
         "DeclarationError",
         "ErrorKind",
+        "ExplorationWarning",
         "ProviderError",
         "ServerDiedError",
         "ServerError",
@@ -42,7 +44,7 @@ _HOMES = {
         "ToolError",
         "UnknownToolWarning",
     ],
-    "values.model": ["Message", "ModelAnswer", "ToolRequest"],
+    "values.model": ["Message", "ModelAnswer", "ToolRequest", "ToolSpec"],
     "values.result": ["AgentResult"],
     "values.transcript": ["ToolCall", "Transcript", "Turn"],
 }
@@ -55,6 +57,7 @@ __all__ = [
     "AitestRun",
     "DeclarationError",
     "ErrorKind",
+    "ExplorationWarning",
     "MCPServer",
     "Message",
     "ModelAnswer",
@@ -68,6 +71,7 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolRequest",
+    "ToolSpec",
     "Transcript",
     "Turn",
     "UnknownToolWarning",

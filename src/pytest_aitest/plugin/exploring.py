@@ -291,7 +291,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if shown is not None and not report.passed:  # an expected failure is told too
         report.sections.extend(shown)
     if (record := item.stash.get(RECORD, None)) is not None:
-        tried = [passed_line(record)] if report.passed else []
+        tried = [passed_line(record), *record.remarks] if report.passed else []
         seen = [f"{record.name}: {text}, in {count} plans" for text, count in record.events]
         vars(report)["aitest_explored"] = [*tried, *record.order_notes, *seen]
     return report
