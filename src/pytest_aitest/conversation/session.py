@@ -77,6 +77,9 @@ class Session:
         self._one_at_a_time = asyncio.Lock()  # anyio's would take on the kind of loop that this thread happens to run
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<session {self.name!r}: {len(self.turns)} turns>"
+
     def __enter__(self) -> Self:
         return self
 

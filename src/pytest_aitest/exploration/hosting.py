@@ -57,8 +57,9 @@ class Aside:
 
 
 def hosted(body: Callable[[], Result]) -> tuple[Result, Aside]:
-    """Run `body`, which raises nothing but what ends the run, as one example."""
+    """Run `body` as one example; its return value, and what it said aside."""
     returned: list[Result] = []
+    raised: list[BaseException] = []
     aside = Aside()
 
     @settings(
@@ -71,9 +72,14 @@ def hosted(body: Callable[[], Result]) -> tuple[Result, Aside]:
     @given(st.none())
     @example(None)
     def conversation(_: None) -> None:
-        with with_reporter(lambda text: aside.notes.append(str(text))):
-            returned.append(body())
+        try:
+            with with_reporter(lambda text: aside.notes.append(str(text))):
+                returned.append(body())
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C, say; Hypothesis would write "failing example" on it
+            raised.append(error)
         aside.events.extend(map(str, current_build_context().data.events))
 
     conversation()
+    if raised:
+        raise raised[0]
     return returned[0], aside

@@ -69,10 +69,14 @@ def record_of(
 def _why_ended(exploration: Exploration) -> str:
     """Why no more was tried, where that was not a failure."""
     if exploration.stopped is not None:
-        return str(exploration.stopped) or type(exploration.stopped).__name__
+        return _why_stopped(exploration.stopped)
     if exploration.is_exhausted:
         return "no other order is left"
     return ""
+
+
+def _why_stopped(stopped: BaseException) -> str:
+    return "it was interrupted" if isinstance(stopped, KeyboardInterrupt) else str(stopped) or type(stopped).__name__
 
 
 def _error_text(error: BaseException | None) -> str:
@@ -82,15 +86,16 @@ def _error_text(error: BaseException | None) -> str:
 def _finding(found: Found, *, place: Place, stopped: BaseException | None) -> Finding:
     low, high = found.rate.interval if found.rate is not None else (0.0, 1.0)
     unkept = without_literal(found.plan)
-    why = "" if stopped is None else str(stopped) or type(stopped).__name__
     return Finding(
         check=found.failure.check,
         error=_error_text(found.failure.error),
         steps=found.outcome.evidence.records,
         is_minimal=found.is_minimal,
-        why_not_minimal="" if found.is_minimal else why,
+        why_not_minimal="" if found.is_minimal or stopped is None else _why_stopped(stopped),
         necessity=tuple(
-            Necessity(step=number, passed=necessity.samples) for number, necessity in enumerate(found.necessity, 1)
+            Necessity(step=number, passed=necessity.samples)
+            for number, necessity in enumerate(found.necessity, 1)
+            if necessity.samples
         ),
         confirmation=None
         if found.rate is None

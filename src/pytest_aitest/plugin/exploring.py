@@ -31,7 +31,7 @@ from pytest_aitest.search.exploration import Finding as Found
 from pytest_aitest.search.plan import Plan, Step
 from pytest_aitest.search.runner import Rule, StopSearchError
 from pytest_aitest.values.agent import Provider
-from pytest_aitest.values.errors import ExplorationWarning, quoted
+from pytest_aitest.values.errors import DeclarationError, ExplorationWarning, SessionError, quoted
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.record import ExplorationRecord
 from pytest_aitest.values.transcript import Turn
@@ -104,7 +104,7 @@ def run_pinned(explorable: Explorable, name: str, item: pytest.Item) -> None:
         _could_not_go_on(error)
     item.stash[SHOWN] = [("what was said", conversation(outcome.evidence.records))]
     if outcome.inapplicable is not None:
-        pytest.skip(outcome.inapplicable)
+        _skip(outcome.inapplicable)
     if outcome.failure is not None:
         _raise(outcome.failure.error, note="")
     executed = [step.code for step in outcome.executed]
@@ -125,7 +125,7 @@ def explore(
     """Run an exploration as a test."""
     __tracebackhide__ = True
     if mode_of(item.config) == "never":
-        pytest.skip("explorations are switched off")
+        _skip("explorations are switched off")
     pool = Engine.shared().pool
     before, pool.more_to_come = pool.more_to_come, True
     try:
@@ -160,7 +160,7 @@ def _conclude(exploration: Exploration, record: ExplorationRecord, item: pytest.
         )
     _conclude_early(exploration, item)
     if exploration.is_inapplicable:
-        pytest.skip(f"no plan could be judged: {exploration.inapplicable[0].reason}")
+        _skip(f"no plan could be judged: {exploration.inapplicable[0].reason}")
 
 
 def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
@@ -168,14 +168,14 @@ def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
     __tracebackhide__ = True
     match exploration.stopped:
         case PriceError() as error:
-            pytest.skip(str(error))
+            _skip(str(error))
         case BudgetSpentError() as error:
             left = exploration.plans - exploration.tried
             what = f"{error}: {left} of {exploration.plans} plans not tried"
             if item.config.getini("aitest_budget_spent") == "fail":
                 _fail(what)
             if not exploration.tried:
-                pytest.skip(what)
+                _skip(what)
             warnings.warn_explicit(what, ExplorationWarning, str(item.path), (item.location[1] or 0) + 1)
         case StopSearchError() as error:
             _could_not_go_on(error)
@@ -183,8 +183,13 @@ def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
 
 def _could_not_go_on(error: StopSearchError) -> NoReturn:
     __tracebackhide__ = True
-    what = type(error.__cause__ or error).__name__
-    _fail(filled(f"{what}: {error}\nThat is not the agent's doing, so nothing is said of it."))
+    cause = error.__cause__ or error
+    whose = "" if isinstance(cause, DeclarationError | SessionError) else "\nThat is not the agent's doing."
+    _fail(filled(f"{type(cause).__name__}: {error}{whose}"))
+
+
+def _skip(reason: str) -> NoReturn:
+    raise pytest.skip.Exception(reason, _use_item_location=True)  # else it is reported at this line
 
 
 def _fail(text: str) -> NoReturn:

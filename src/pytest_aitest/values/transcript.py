@@ -27,7 +27,7 @@ class ToolCall:
     id: str = ""  # the model's own; ties the call to the messages
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Turn:
     """One user message and everything until the agent yielded."""
 
@@ -62,6 +62,9 @@ class Turn:
     def final_response(self) -> str:
         """The answer; empty where the turn did not end in one."""
         return self.responses[-1] if self.success else ""
+
+    def __repr__(self) -> str:
+        return f"<turn: {self.in_one_line}>"
 
     def __str__(self) -> str:
         """The turn as text of at most 80 columns, whatever the model or a tool wrote."""
