@@ -27,6 +27,7 @@ from .keep import KeptFailures
 from .record import Place, record_of
 from .runner import TreeRunner
 
+_MANY = 10**9
 _UNDOCUMENTED = 4  # as long as a pinned order might be
 
 
@@ -78,8 +79,13 @@ class Explorable:
         )
 
     def run_pinned(self, name: str) -> Outcome:
-        """Carry out a pinned order, live; others may read of it in the tree."""
-        return self._runner().run_live(self.pinned[name])
+        """Carry out a pinned order, live; others may read of it in the tree.
+
+        It is a test like any other: what explorations may ask and spend is nothing to it.
+        """
+        runner = self._runner()
+        runner.allow, runner.offered, runner.budget = _anything, _anything, Budget(calls=_MANY, usd=_MANY)
+        return runner.run_live(self.pinned[name])
 
     def explore(
         self, limits: Limits, *, database: ExampleDatabase | None
@@ -145,6 +151,7 @@ class Explorable:
             )
         except (StopSearchError, KeyboardInterrupt) as error:
             stopped = error
+            runner.allow = _nothing_more  # what is known of the failure is to be told, and no more to be asked
         found = {} if leader.failing is None else {"Hypothesis's engine": leader.failing}
         fresh = len(runner.fresh) - before
         known = search(pinned=found, plans=0)
@@ -159,6 +166,14 @@ class Explorable:
             turns={**known.turns, "find": known.turns["find"] + Turns(fresh=fresh)},
             stopped=known.stopped or stopped,
         )
+
+
+def _anything(_: object) -> None:
+    """Allow it."""
+
+
+def _nothing_more(_: object) -> None:
+    raise StopSearchError("it was interrupted")
 
 
 class Leader(Protocol):

@@ -70,7 +70,10 @@ def explorable(
     config = item.config
     budget = config.stash.setdefault(BUDGET, _budget(config))
     nodeid = item.nodeid
-    seeded = f" --hypothesis-seed={seed}"
+    given = {"--aitest-model": config.getoption("aitest_model"), "--hypothesis-seed": seed}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if config.getoption("aitest_explore"):
+        options.append("--aitest-explore")
     return Explorable(
         place=Place(
             name="::".join(nodeid.split("::")[1:]),
@@ -78,7 +81,7 @@ def explorable(
             kind=kind.__name__,
             file=item.path.name,
             seed=seed,
-            again=f'pytest "{nodeid}"{seeded}',
+            again=f'pytest "{nodeid}" {" ".join(options)}',
         ),
         rules=rules,
         pinned={name: _completed(plan, rules) for name, plan in pinned.items()},

@@ -7,7 +7,7 @@ often, and without which steps, is found out as for any other plan.
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
@@ -31,6 +31,9 @@ class _Recording:
     def __init__(self, data: Any) -> None:
         self._data = data
         self.values: list[Any] = []
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self  # a copy would be one of Hypothesis's whole engine
 
     def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
         value = self._data.draw(strategy, label)

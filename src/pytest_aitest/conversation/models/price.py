@@ -30,7 +30,7 @@ def runs_here(provider: Provider) -> bool:
 
 def costs_nothing(provider: Provider) -> bool:
     """Whether asking it is for nothing, as far as its declaration says."""
-    return runs_here(provider) or (provider.price is not None and not any(provider.price))
+    return runs_here(provider) if provider.price is None else not any(provider.price)
 
 
 def listed_price(provider: Provider) -> tuple[float, float] | None:
