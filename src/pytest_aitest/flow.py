@@ -14,8 +14,8 @@ from typing import Any
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.search.plan import LeftOut, Plan, Step
 from pytest_aitest.search.runner import StopSearchError
-from pytest_aitest.stateful.declared import DeclaredInvariant, invariants_of
-from pytest_aitest.values.errors import AitestError, ToolError, is_provider_fault
+from pytest_aitest.stateful.declared import DeclaredInvariant, expect_nothing, invariants_of
+from pytest_aitest.values.errors import AitestError, SessionError, ToolError, is_provider_fault
 
 Ran = tuple[str, ...]
 """The tests that had run, in their order."""
@@ -48,6 +48,7 @@ class FlowTest:
 class OrderNotes:
     """Which tests failed where nobody promised that they hold, and where they did not."""
 
+    documented: Ran
     verdicts: dict[str, dict[Ran, bool]] = field(default_factory=dict)  # whether each held, after which
 
     def note(self, test: str, after: Ran, *, held: bool) -> None:
@@ -58,19 +59,18 @@ class OrderNotes:
         for test, verdicts in self.verdicts.items():
             failed = [after for after, held in verdicts.items() if not held]
             if failed:
-                yield f"{test} {_explained(verdicts)}. If it should hold anywhere, mark it turn(needs=())."
+                yield f"{test} {self._explained(test, verdicts)}. If it should hold anywhere, mark it turn(needs=())."
 
-
-def _explained(verdicts: Mapping[Ran, bool]) -> str:
-    """By the one test whose absence tells the failures from the rest, if there is one."""
-    failed = [after for after, held in verdicts.items() if not held]
-    others = dict.fromkeys(test for after in verdicts for test in after)
-    for other in others:
-        if all((other in after) == held for after, held in verdicts.items()):
-            return f"fails unless {other} has run ({len(failed)} of {len(failed)} orders)"
-        if all((other not in after) == held for after, held in verdicts.items()):
-            return f"fails once {other} has run ({len(failed)} of {len(failed)} orders)"
-    return f"fails in {len(failed)} of {len(verdicts)} other orders"
+    def _explained(self, test: str, verdicts: Mapping[Ran, bool]) -> str:
+        """By the one test whose absence tells the failures from the rest, if there is one."""
+        failed = sum(not held for held in verdicts.values())
+        for other in dict.fromkeys(name for after in verdicts for name in after):
+            if all((other in after) == held for after, held in verdicts.items()):
+                return f"fails unless {other} has run ({failed} of {failed} orders)"
+            if all((other not in after) == held for after, held in verdicts.items()):
+                return f"fails once {other} has run ({failed} of {failed} orders)"
+        others = [after for after in verdicts if after != self.documented[: self.documented.index(test)]]
+        return f"fails in {failed} of {len(others)} other orders"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,8 @@ class ExploredFlow:
     """A session class with what its tests ask for.
 
     Args:
-        speaking: Makes what `aitest_run` is to a test, for a session and other words for its first prompt, if any.
+        speaking: Makes what `aitest_run` is to a test, for a session.
+        instance: Makes an instance of the class, as its fixtures have prepared it.
         fixtures: The values of all other fixtures that the tests ask for.
         is_strict: Whether what tests assert decides everywhere.
     """
@@ -86,13 +87,19 @@ class ExploredFlow:
     kind: type
     tests: Sequence[FlowTest]
     fixtures: Mapping[str, Any]
-    speaking: Callable[[Session, str | None], Any]
+    speaking: Callable[[Session], Any]
+    instance: Callable[[], Any]
     fails: tuple[type[BaseException], ...] = ()  # a failure, though no Exception
     is_strict: bool = False
-    notes: OrderNotes = field(default_factory=OrderNotes)
+
+    @cached_property
+    def notes(self) -> OrderNotes:
+        """What is noted of orders while they are tried."""
+        return OrderNotes(documented=self.documented)
 
     @cached_property
     def documented(self) -> Ran:
+        """The names of the tests in the documented order."""
         return tuple(test.name for test in self.tests)
 
     @cached_property
@@ -121,7 +128,7 @@ class FlowSubject:
         self.session = session
         self._flow = flow
         self._tests = {test.name: test for test in flow.tests}
-        self._invariants: list[DeclaredInvariant] = list(invariants_of(flow.kind))
+        self._invariants: Sequence[DeclaredInvariant] = invariants_of(flow.kind)
         self._ran: Ran = ()
 
     @cached_property
@@ -137,18 +144,19 @@ class FlowSubject:
         self._ran = (*after, test.name)
         phrasing = arguments.get("phrasing", LeftOut())
         as_written = isinstance(phrasing, LeftOut)
+        self.session.rephrased = None if as_written else phrasing
         if self._flow.decides(test, after=after, as_written=as_written):
-            self._call(getattr(self._flow.kind(), test.name), None if as_written else phrasing)
-        elif not test.never_decides:
-            held = self._holds(test, None if as_written else phrasing)
-            if test.needs is None and not any(is_provider_fault(result.error_kind) for result in self.session.results):
-                self._flow.notes.note(test.name, after, held=held)
+            self._call(getattr(self._flow.instance(), test.name))
+            held = True
         else:
-            self._holds(test, None)
+            held = self._holds(test)
+        spoiled = any(is_provider_fault(result.error_kind) for result in self.session.results)
+        if as_written and test.needs is None and not test.never_decides and not spoiled:
+            self._flow.notes.note(test.name, after, held=held)
 
     def checks(self) -> Iterator[tuple[str, Callable[[], object]]]:
         # Before its first test a flow has no agent, and so nothing to look at.
-        for invariant in self._invariants if self._ran else ():
+        for invariant in self._invariants if self.session.turns else ():
             yield invariant.name, partial(self._held, invariant)
 
     def end(self) -> None:
@@ -158,11 +166,11 @@ class FlowSubject:
         finally:
             self.session.close()
 
-    def _holds(self, test: FlowTest, phrasing: str | None) -> bool:
+    def _holds(self, test: FlowTest) -> bool:
         """Run a test whose failure is only noted; what is no verdict of its own goes on."""
         try:
-            self._call(getattr(self._flow.kind(), test.name), phrasing)
-        except ToolError:
+            self._call(getattr(self._flow.instance(), test.name))
+        except (ToolError, SessionError):  # as where it speaks to whoever an earlier test spoke to
             return False
         except (AitestError, StopSearchError):
             raise
@@ -174,46 +182,48 @@ class FlowSubject:
 
     def _held(self, invariant: DeclaredInvariant) -> None:
         __tracebackhide__ = True
-        hold(invariant, self._flow.kind, self.session, lambda check: self._call(check, None))
+        hold(invariant, self._flow.instance, self.session, self._call)
 
-    def _call(self, function: Callable[..., Any], phrasing: str | None) -> None:
+    def _call(self, function: Callable[..., Any]) -> Any:
         """Call a test or an invariant with the fixtures that it asks for."""
         __tracebackhide__ = True
         given = dict(self._flow.fixtures, aitest_session=self.session)
         names = inspect.signature(function).parameters
         if "aitest_run" in names:
-            given["aitest_run"] = self._flow.speaking(self.session, phrasing)
+            given["aitest_run"] = self._flow.speaking(self.session)
         returned = function(**{name: given[name] for name in names if name in given})
-        if inspect.iscoroutine(returned):
-            self._loop.run(returned)
+        return self._loop.run(returned) if inspect.iscoroutine(returned) else returned
 
 
 def hold(
-    invariant: DeclaredInvariant, kind: type, session: Session, call: Callable[[Callable[..., Any]], None]
+    invariant: DeclaredInvariant,
+    instance_of: Callable[[], Any],
+    session: Session,
+    call: Callable[[Callable[..., Any]], Any],
 ) -> None:
     """Check an invariant of a session class; `call` gives it the fixtures that it asks for."""
     __tracebackhide__ = True
     if invariant.of_calls is not None:
         invariant.of_calls.check(session)
         return
-    instance = kind()
+    instance = instance_of()
     if all(holds(instance) for holds in invariant.preconditions):
-        call(partial(invariant.check, instance))
+        expect_nothing(invariant.name, call(partial(invariant.check, instance)))
 
 
-def check_invariants(kind: type, session: Session, fixture: Callable[[str], Any]) -> None:
+def check_invariants(test: Any, session: Session, fixture: Callable[[str], Any]) -> None:
     """Check all invariants of a session class, after one of its tests; `fixture` gives the value of one by its name."""
     __tracebackhide__ = True
 
-    def call(check: Callable[..., Any]) -> None:
+    def call(check: Callable[..., Any]) -> Any:
         __tracebackhide__ = True
         returned = check(**{name: fixture(name) for name in inspect.signature(check).parameters})
-        if inspect.iscoroutine(returned):
-            asyncio.run(returned)
+        return asyncio.run(returned) if inspect.iscoroutine(returned) else returned
 
     session.call_mode = "observation"
     try:
+        kind: type = type(test)
         for invariant in invariants_of(kind):
-            hold(invariant, kind, session, call)
+            hold(invariant, lambda: test, session, call)
     finally:
         session.call_mode = "event"

@@ -1,10 +1,22 @@
 """Print the ratios that CONTRIBUTING speaks of: `python -m tests.benchmarks`, or only those named after it."""
 
-import sys
+from argparse import ArgumentParser
+from functools import partial
 
-from . import search, startup, turns
+from . import real, replay, search, startup, turns
 
 if __name__ == "__main__":
-    parts = {"startup": startup, "turns": turns, "search": search}
-    for name in sys.argv[1:] or parts:
-        parts[name].measure()
+    parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help="startup, turns, replay, search, real; all by default")
+    parser.add_argument("--every", type=int, default=6, help="real: meet each so manieth defect")
+    parser.add_argument("--seeds", type=int, default=2, help="real: each with so many seeds")
+    options = parser.parse_args()
+    parts = {
+        "startup": startup.measure,
+        "turns": turns.measure,
+        "replay": replay.measure,
+        "search": search.measure,
+        "real": partial(real.measure, every=options.every, seeds=options.seeds),
+    }
+    for name in options.parts or parts:
+        parts[name]()

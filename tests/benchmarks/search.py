@@ -92,7 +92,9 @@ def naive(defect: Defect, rules: Sequence[Rule], seed: int) -> Run:
     return Run(defect=defect, plan=plan, fresh=runner.fresh_turns, find=find)
 
 
-def stock(defect: Defect, rules: Sequence[Rule], seed: int, *, shares_tree: bool = True) -> Run:
+def stock(
+    defect: Defect, rules: Sequence[Rule], seed: int, *, shares_tree: bool = True, limits: settings | None = None
+) -> Run:
     """Hypothesis's own state machine, at its defaults; with and without a tree that answers what is known."""
     runner = SimulatedRunner(defect, rules=rules, seed=seed, most_fresh=STOCK_MOST_FRESH)
     failing: list[Plan] = []
@@ -124,7 +126,7 @@ def stock(defect: Defect, rules: Sequence[Rule], seed: int, *, shares_tree: bool
         with contextlib.redirect_stdout(io.StringIO()):
             run_state_machine_as_test(
                 seeded(seed)(Machine),
-                settings=settings(database=None, deadline=None, suppress_health_check=list(HealthCheck)),
+                settings=settings(limits, database=None, deadline=None, suppress_health_check=list(HealthCheck)),
             )
     except AssertionError:
         fresh = runner.fresh_turns if shares_tree else fresh + asked[0]

@@ -13,6 +13,7 @@ _NOISE = [
     (r"0x[0-9a-f]{6,}", "0x0"),
     (r"errors\.pydantic\.dev/\d+\.\d+", "errors.pydantic.dev/2"),
     (r"^(ERROR \S+) - .*", r"\1"),  # pytest 8 does not repeat the reason
+    (r"(free|price unknown|\$[\d.,]+|starts?), \d+(\.\d)? s$", r"\1"),  # of an exploration
     (r" +$", ""),
 ]
 
@@ -37,7 +38,14 @@ class Project:
         # Only the plugins that a test names: it must not pass thanks to a neighbour.
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("COLUMNS", "80")
-        for unwanted in ("PYTEST_ADDOPTS", "CI", "GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS"):
+        for unwanted in (
+            "PYTEST_ADDOPTS",
+            "PYTEST_XDIST_WORKER_COUNT",
+            "CI",
+            "GITHUB_ACTIONS",
+            "FORCE_COLOR",
+            "PY_COLORS",
+        ):
             monkeypatch.delenv(unwanted, raising=False)
 
     def write(self, **files: str) -> None:

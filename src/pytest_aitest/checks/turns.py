@@ -41,7 +41,11 @@ class Check:
 
     def complaint(self, turn: Turn) -> str:
         """Why `turn` does not pass; empty where it does."""
-        return self.judge(turn) if self.most is None else self.judge(turn, self.most)
+        # Kept on the turn, as a cached property is: a replayed turn is judged whenever it is met, always alike.
+        known: dict[tuple[str, int | None], str] = vars(turn).setdefault("_complaints", {})
+        if (self.name, self.most) not in known:
+            known[self.name, self.most] = self.judge(turn) if self.most is None else self.judge(turn, self.most)
+        return known[self.name, self.most]
 
 
 def chosen_checks(*wishes: Mapping[str, bool | int]) -> tuple[Check, ...]:

@@ -35,12 +35,20 @@ def agent_key(agent: Agent) -> Hashable:
         UnkeyableError: Its model, or a server's factory or reset, is a callable that holds what has no key.
     """
     allowed = None if agent.allowed_tools is None else frozenset(agent.allowed_tools)
-    return (
-        _fields_key(agent.provider, _PROVIDER_FIELDS),
-        agent.system_prompt,
-        allowed,
-        tuple(server_key(server) for server in agent.mcp_servers),
+    return _shared(
+        (
+            _fields_key(agent.provider, _PROVIDER_FIELDS),
+            agent.system_prompt,
+            allowed,
+            tuple(server_key(server) for server in agent.mcp_servers),
+        )
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(key: Hashable) -> Hashable:
+    """The first of equal keys: each event holds one, and there are thousands of events for an agent."""
+    return key
 
 
 def server_key(server: MCPServer) -> Hashable:

@@ -31,6 +31,7 @@ class Past:
         replays: Whether known events are answered from the tree.
         reseeds: Whether global `random` is seeded anew for each live turn, another way for each sample. Hypothesis, as
             the host of a conversation, sets it to the same state each time, and so would make all samples equal.
+        seed: What they are drawn from.
         before_live: Called, by whoever speaks, before an event is asked live; may raise.
         offered: Told of the tools that an agent is about to be offered; may raise.
         heard: Told of each turn that was asked live.
@@ -42,6 +43,7 @@ class Past:
         *,
         replays: bool = False,
         reseeds: bool = False,
+        seed: int = 0,
         before_live: Callable[[Event], None] = lambda _: None,
         offered: Callable[[Sequence[Connection]], None] = lambda _: None,
         heard: Callable[[Turn], object] = lambda _: None,
@@ -50,6 +52,7 @@ class Past:
         self._heard = heard
         self.replays = replays
         self.reseeds = reseeds
+        self._seed = seed
         self.offered = offered
         self.before_live = before_live
         self.events: list[Happened] = []
@@ -101,8 +104,8 @@ class Past:
         return samples[min(wanted, len(samples) - 1)] if samples else None
 
     def chance(self, event: Event) -> bytes:
-        """What a live outcome of `event` may take its randomness from: another for each sample."""
-        return self.node.address_after(event, self.node.next_number(event))
+        """What a live outcome of `event` may take its randomness from: another for each seed and each sample."""
+        return b"%d " % self._seed + self.node.address_after(event, self.node.next_number(event))
 
     def add(self, event: Event, outcome: EventOutcome) -> None:
         """Note the live outcome of `event`, and keep it for others if it tells them something.
@@ -141,6 +144,6 @@ class Past:
 
     def up_to(self, count: int) -> "Past":
         """A past of its own with the first so many events of this one, and nothing live."""
-        past = Past(self._start, replays=self.replays, reseeds=self.reseeds, heard=self._heard)
+        past = Past(self._start, replays=self.replays, reseeds=self.reseeds, seed=self._seed, heard=self._heard)
         past.events = self.events[:count]
         return past

@@ -70,6 +70,8 @@ class Session:
         self.past = past or Past()
         self.past.begin_with(messages)
         self.call_mode: CallMode = "event"
+        self.rephrased: str | None = None  # what the user says next, in place of what they are made to say
+        self.replayed: set[int] = set()  # which of the results were not asked live
         self._model = model
         self._played = 0  # how many events of the past the live servers know of
         self._engine = Engine.shared()
@@ -222,8 +224,9 @@ class Session:
             if value is not None and value <= 0:
                 raise SessionError(f"{limit}={value} leaves no room for an answer. Give a number above 0.")
         speaker = self._speaker(agent)
+        words, self.rephrased = self.rephrased or prompt, None
         return Said(
-            prompt=prompt,
+            prompt=words,
             agent=speaker,
             max_model_calls=max_model_calls or speaker.max_model_calls,
             timeout_seconds=timeout_seconds,
@@ -245,6 +248,7 @@ class Session:
         if sample is None:
             return None
         assert isinstance(sample.outcome, Turn)
+        self.replayed.add(len(self.results))
         return self._concluded(said, _renamed(sample.outcome, sample.event, said))
 
     def _recalled(self, called: Called) -> ToolOutcome | None:

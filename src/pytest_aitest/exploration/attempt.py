@@ -90,6 +90,9 @@ class Attempt:
         can_take = False
         with self._judged(step.rule):
             can_take = self.subject.can_take(step)
+        if self.failure is not None:  # the precondition itself failed
+            self.executed = (*self.executed, step)
+            self.records = (*self.records, StepRecord(code=str(step)))
         if not can_take:
             return
         session = self.subject.session
@@ -161,9 +164,14 @@ class Attempt:
 def _filled_in(step: Step, results: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a step: copies, because other plans have the same ones, and a rule may change what it gets."""
     return {
-        name: results[value.name] if isinstance(value, Given) else _copied(value)
+        name: _result(results, value) if isinstance(value, Given) else _copied(value)
         for name, value in step.arguments.items()
     }
+
+
+def _result(results: Mapping[str, Any], given: Given) -> Any:
+    result = results[given.name]
+    return result if given.item is None else result.values[given.item]
 
 
 def _copied(value: Any) -> Any:

@@ -1,12 +1,13 @@
 """Where in the user's own code an error came from: frames of ours, of Hypothesis and of libraries are left out."""
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-_OURS = str(Path(__file__).parents[1])
-_LIBRARIES = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_LIBRARIES = tuple(f"{sysconfig.get_path(kind)}{os.sep}" for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def place_of(error: BaseException) -> str:

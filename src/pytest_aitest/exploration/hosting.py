@@ -4,6 +4,7 @@ It chooses nothing here, and never hears of a failure: what raised is a value, f
 set of it, on the command line or in a profile, is read here too.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self, TypeVar
@@ -56,22 +57,35 @@ class Aside:
     events: list[str] = field(default_factory=list)
 
 
+class _Hosted(threading.local):
+    """What each thread is about to run."""
+
+    body: Callable[[], None]
+
+
+_hosted = _Hosted()
+
+
+@settings(
+    phases=[Phase.explicit],
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    verbosity=Verbosity.normal,
+)
+@given(st.none())
+@example(None)
+def _conversation(_: None) -> None:  # made once, because making it takes as long as running it
+    _hosted.body()
+
+
 def hosted(body: Callable[[], Result]) -> tuple[Result, Aside]:
     """Run `body` as one example; its return value, and what it said aside."""
     returned: list[Result] = []
     raised: list[BaseException] = []
     aside = Aside()
 
-    @settings(
-        phases=[Phase.explicit],
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.normal,
-    )
-    @given(st.none())
-    @example(None)
-    def conversation(_: None) -> None:
+    def run() -> None:
         try:
             with with_reporter(lambda text: aside.notes.append(str(text))):
                 returned.append(body())
@@ -79,7 +93,8 @@ def hosted(body: Callable[[], Result]) -> tuple[Result, Aside]:
             raised.append(error)
         aside.events.extend(map(str, current_build_context().data.events))
 
-    conversation()
+    _hosted.body = run
+    _conversation()
     if raised:
         raise raised[0]
     return returned[0], aside

@@ -62,7 +62,7 @@ def record_of(
         ),
         why_ended=_why_ended(exploration),
         events=tuple(sorted(runner.events.items())),
-        remarks=tuple(runner.remarks),
+        remarks=tuple(runner.remarks.values()),
     )
 
 

@@ -13,7 +13,7 @@ from pytest_aitest.checks import Check
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.tree import Event, Node
-from pytest_aitest.search.exploration import Exploration
+from pytest_aitest.search.exploration import Exploration, Finding
 from pytest_aitest.search.explore import explore
 from pytest_aitest.search.meter import Turns
 from pytest_aitest.search.plan import Plan
@@ -21,13 +21,14 @@ from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
 from pytest_aitest.values.record import ExplorationRecord
 from pytest_aitest.values.transcript import Turn
 
-from .attempt import Subject, Verdicts
+from .attempt import Attempt, Subject, Verdicts
 from .budget import Budget
 from .keep import KeptFailures
 from .record import Place, record_of
 from .runner import TreeRunner
 
 _MANY = 10**9
+_ENGINE = "Hypothesis's engine"
 _UNDOCUMENTED = 4  # as long as a pinned order might be
 
 
@@ -76,6 +77,7 @@ class Explorable:
             allow=self.allow,
             offered=self.offered,
             heard=self.heard,
+            seed=self.place.seed,
         )
 
     def run_pinned(self, name: str) -> Outcome:
@@ -104,7 +106,7 @@ class Explorable:
         for finding in exploration.findings:
             kept_failures.save(finding.plan)
         if exploration.stopped is None and not exploration.findings:
-            for plan in kept:
+            for plan in kept[: limits.plans]:
                 kept_failures.forget(plan)
         record = record_of(
             exploration,
@@ -152,9 +154,12 @@ class Explorable:
         except (StopSearchError, KeyboardInterrupt) as error:
             stopped = error
             runner.allow = _nothing_more  # what is known of the failure is to be told, and no more to be asked
-        found = {} if leader.failing is None else {"Hypothesis's engine": leader.failing}
+        failing = leader.failing
+        found = {} if failing is None else {_ENGINE: failing.executed}
         fresh = len(runner.fresh) - before
         known = search(pinned=found, plans=0)
+        if failing is not None and not known.findings and known.stopped is None:
+            known = replace(known, findings=(_unstable(failing, runner),))
         pairs = {pair for plan in leader.executed for pair in itertools.combinations([step.rule for step in plan], 2)}
         return replace(
             known,
@@ -168,6 +173,11 @@ class Explorable:
         )
 
 
+def _unstable(failing: Attempt, runner: TreeRunner) -> Finding:
+    """What failed once, and not when it was carried out again."""
+    return Finding(outcome=runner.outcome(failing), found_in=_ENGINE, found_as=failing.executed, is_unstable=True)
+
+
 def _anything(_: object) -> None:
     """Allow it."""
 
@@ -179,7 +189,7 @@ def _nothing_more(_: object) -> None:
 class Leader(Protocol):
     """An engine of its own that chooses steps, for what can't be planned ahead."""
 
-    failing: Plan | None
+    failing: Attempt | None
     executed: set[Plan]
 
     def run(self, *, plans: int, plan_turns: int, seed: int) -> None: ...

@@ -14,7 +14,7 @@ from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.tree import Event, Node
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
-from pytest_aitest.values.errors import ServerError
+from pytest_aitest.values.errors import AitestError, ServerError
 from pytest_aitest.values.record import StepRecord
 from pytest_aitest.values.transcript import Turn
 
@@ -60,7 +60,9 @@ class TreeRunner:
     replayed: int = 0
     steps: int = 0  # taken, in all plans
     events: Counter[str] = field(default_factory=Counter)
-    remarks: dict[str, None] = field(default_factory=dict)  # each once, in their order
+    remarks: dict[str, str] = field(default_factory=dict)  # by what they are about, each of which is told of once
+    seed: int = 0  # of what agents draw from global `random`
+    _stop: Exception | None = None  # why something was not to be asked
     _confirmed: int = 0
     _acquitted: set[bytes] = field(default_factory=set)  # histories that failed, and did not when all was live
 
@@ -91,11 +93,17 @@ class TreeRunner:
         attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
         if isinstance(attempt.ours, ServerError):  # once more: it may have been the day's fault
             attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
-        if isinstance(attempt.ours, StopSearchError):
-            raise attempt.ours
-        if attempt.ours is not None:
-            raise ErroredError(str(attempt.ours)) from attempt.ours
-        outcome = Outcome(
+        stop, self._stop = self._stop or attempt.ours, None  # the user's code may have swallowed it
+        if isinstance(stop, StopSearchError):
+            raise stop
+        if stop is not None:
+            raise ErroredError(str(stop)) from stop
+        return self.outcome(attempt, notes), past
+
+    def outcome(self, attempt: Attempt, notes: Sequence[str] = ()) -> Outcome:
+        """What came of an attempt."""
+        past = attempt.subject.session.past
+        return Outcome(
             executed=attempt.executed,
             failure=attempt.failure,
             fresh_turns=past.fresh,
@@ -103,7 +111,6 @@ class TreeRunner:
             inapplicable=attempt.inapplicable,
             evidence=Evidence(records=attempt.records, notes=tuple(notes)),
         )
-        return outcome, past
 
     def _attempted(self, plan: Plan, root: Node, *, again: int, replays: bool) -> tuple[Attempt, Past, list[str]]:
         past = self.past(root, replays=replays)
@@ -119,6 +126,7 @@ class TreeRunner:
             root or self.root,
             replays=replays,
             reseeds=True,
+            seed=self.seed,
             before_live=self._before_live,
             offered=self.offered,
             heard=self._heard,
@@ -133,16 +141,27 @@ class TreeRunner:
         past = attempt.subject.session.past
         self.replayed += past.replayed
         self.steps += len(attempt.executed)
-        for difference in past.differences[:1]:
-            self.remarks[f"{difference} What failed after such a playback was asked anew from its start."] = None
+        for difference in past.differences:
+            self.remarks.setdefault(  # one for each server: after the first difference there are many
+                difference.partition(" answered ")[0],
+                f"{difference} What failed after such a playback was asked anew from its start.",
+            )
         if past.unknowable is not None:
-            self.remarks[f"The agent holds {past.unknowable}, which can't be compared, so nothing was replayed."] = None
+            self.remarks[past.unknowable] = (
+                f"The agent holds {past.unknowable}, which can't be compared, so nothing was replayed."
+            )
 
     def _before_live(self, event: Event) -> None:
-        self.allow(event)
-        self.budget.check()
+        try:
+            self.allow(event)
+            self.budget.check()
+        except (AitestError, StopSearchError) as error:
+            self._stop = error
+            raise
 
     def _heard(self, turn: Turn) -> None:
         self.fresh.append(turn)
         self.heard(turn)
+        if turn.error_kind in ("server_died", "turn_timeout"):
+            self.remarks.setdefault(turn.error_kind, f"In one conversation: {turn.error}")
         self.budget.charge(turn)

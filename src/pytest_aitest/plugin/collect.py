@@ -6,11 +6,11 @@ Knows tests, and nothing of the conversations they have.
 import inspect
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import pytest
 
-from pytest_aitest.values.errors import DeclarationError, quoted
+from pytest_aitest.values.errors import DeclarationError, did_you_mean, quoted
 from pytest_aitest.values.plain import filled
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 MACHINE = "aitest_machine"  # an attribute of the node of a machine
-_INVARIANT = "hypothesis_stateful_invariant"  # what Hypothesis marks them with
+INVARIANT = "hypothesis_stateful_invariant"  # what Hypothesis marks them with
 EXPLORES = "aitest_explores"  # an attribute of the test that explores a flow
 
 
@@ -69,7 +69,7 @@ def group_of(item: pytest.Item) -> Hashable:
 def has_invariants(kind: type) -> bool:
     """Whether a session class says what must hold after each turn; told without importing what it is said with."""
     members = (member for parent in kind.__mro__ for member in vars(parent).values())
-    return any(hasattr(member, _INVARIANT) or type(member).__name__ == "CallInvariant" for member in members)
+    return any(hasattr(member, INVARIANT) or type(member).__name__ == "CallInvariant" for member in members)
 
 
 def speaks(item: pytest.Item) -> bool:
@@ -140,20 +140,74 @@ def is_exploration(item: pytest.Item) -> bool:
 
 def _tie(exploration: pytest.Function, turns: Sequence[pytest.Function]) -> None:
     """Let an exploration know the flow that it explores."""
+    turn: pytest.Function | None
     for turn in turns:
         if not is_exploration(turn) and _parameters_id(turn) == _parameters_id(exploration):
-            exploration.stash[EXPLORED] = turn.stash[FLOW]
-            _check_fixtures(exploration)
-            return
+            break
+    else:
+        # anyio's plugin runs each coroutine test once for each backend, and an exploration, which is none, on asyncio.
+        turn = next((turn for turn in turns if not is_exploration(turn)), None)
+    if turn is not None:
+        flow = exploration.stash[EXPLORED] = turn.stash[FLOW]
+        _check_fixtures(exploration)
+        for each in flow.turns:
+            promises_of(each, [turn.originalname for turn in flow.turns])
+        return
     raise DeclarationError(
         f"{exploration.nodeid} has no turns to explore: the class defines no test that this run collects. "
         "Define its turns as tests, or leave out explore=..."
     )
 
 
+def promises_of(turn: pytest.Function, names: Sequence[str]) -> tuple[Sequence[str] | None, Sequence[str]]:
+    """After which of the tests `names` a turn holds, None where it does not say; and its phrasings.
+
+    Raises:
+        DeclarationError: Its marker `turn` says something else.
+    """
+    marker = turn.get_closest_marker("turn")
+    options = {} if marker is None else dict(marker.kwargs)
+    if marker is not None and (marker.args or options.keys() - {"needs", "phrasings"}):
+        raise DeclarationError(
+            f"{turn.originalname} has a turn marker with other arguments than it takes. "
+            'Write turn(needs="test_first") or turn(needs=(), phrasings=["..."]).'
+        )
+    needs = options.get("needs")
+    needs = [needs] if isinstance(needs, str) else needs
+    if needs is not None and not _are_texts(needs):
+        raise DeclarationError(
+            f"{turn.originalname} has needs={needs!r}, and it needs other tests by their names. "
+            'Write needs="test_first", needs=["test_first", "test_second"], or needs=() if it holds anywhere.'
+        )
+    for name in needs or ():
+        if name not in names:
+            raise DeclarationError(
+                f"{turn.originalname} needs {name!r}, which is no test of its session. "
+                f"Its tests are {quoted(names)}.{did_you_mean(name, names)}"
+            )
+    phrasings = options.get("phrasings", ())
+    if not _are_texts(phrasings):
+        raise DeclarationError(
+            f"{turn.originalname} has phrasings={phrasings!r}, and phrasings are other words for its first message. "
+            'Write phrasings=["Move $200 to savings", ...].'
+        )
+    return needs, phrasings
+
+
+def _are_texts(value: Any) -> bool:
+    several = isinstance(value, list | tuple | set | frozenset)
+    return several and all(isinstance(text, str) and text.strip() for text in value)
+
+
 def _check_fixtures(exploration: pytest.Function) -> None:
     """Refuse async fixtures: a plan runs its tests itself, outside of what would await them."""
-    for name, definitions in exploration._fixtureinfo.name2fixturedefs.items():  # noqa: SLF001 - pytest has no other way
+    definitions_of = exploration._fixtureinfo.name2fixturedefs  # noqa: SLF001 - pytest has no other way
+    for name, definitions in definitions_of.items():
+        if {"aitest_run", "aitest_session"} & {*definitions[-1].argnames}:
+            raise DeclarationError(
+                f"{exploration.nodeid} can't use the fixture {name!r}, which speaks: set up once, it would speak in a "
+                "session of its own, while each plan has another. Speak in the tests, or leave out explore=..."
+            )
         function = definitions[-1].func
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise DeclarationError(
@@ -167,9 +221,27 @@ def _is_turn(node: pytest.Item | pytest.Collector) -> TypeGuard[pytest.Function]
     return isinstance(node, pytest.Function) and node.get_closest_marker("session") is not None
 
 
+def session_marker(turn: pytest.Function) -> pytest.Mark:
+    """Its own, else its class's, else that of the nearest parent; pytest puts parents' marks first."""
+    for marked in (turn.function, *(turn.cls.__mro__ if turn.cls is not None else ())):
+        own = vars(marked).get("pytestmark", [])
+        for mark in reversed(own if isinstance(own, list) else [own]):
+            if mark.name == "session":
+                found: Any = getattr(mark, "mark", mark)
+                return cast("pytest.Mark", found)
+    closest = turn.get_closest_marker("session")
+    assert closest is not None
+    return closest
+
+
 def _session_name(turn: pytest.Function) -> str:
-    marker = turn.get_closest_marker("session")
-    assert marker is not None
+    marker = session_marker(turn)
+    of_its_own = any(mark.name == "session" for mark in getattr(turn.function, "pytestmark", []))
+    if marker.kwargs.get("explore") and (turn.cls is None or of_its_own):
+        raise DeclarationError(
+            f"{turn.nodeid} has explore={marker.kwargs['explore']!r}, and is no class: a step needs an instance of "
+            "its own. Make the session a class, and put the marker on it."
+        )
     match marker.args, marker.kwargs:
         case [str(name)], {"explore": True | False | "strict"} if name.strip() and len(marker.kwargs) == 1:
             return name
@@ -216,15 +288,20 @@ def _whole_flows(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
     """`items` with each group of flows where its first turn stood, in order, and with the context that turns need."""
     items = list(items)
     selected = set(items)
+    explorations: dict[int, list[pytest.Item]] = {}
+    for item in items:
+        if (flow := item.stash.get(EXPLORED, None)) is not None:
+            explorations.setdefault(id(flow), []).append(item)
     done: set[int] = set()
     for item in items:
-        flow = item.stash.get(FLOW, None)
+        flow = item.stash.get(FLOW, None) or item.stash.get(EXPLORED, None)
         if flow is None:
             yield item
         elif id(flow.siblings) not in done:
             done.add(id(flow.siblings))
             for sibling in flow.siblings:
                 yield from _up_to_last_selected(sibling, selected)
+                yield from explorations.get(id(sibling), [])
 
 
 def _up_to_last_selected(flow: Flow, selected: set[pytest.Item]) -> list[pytest.Function]:

@@ -6,7 +6,7 @@ Loaded in every run, so it asks whether a class is a machine only where somebody
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,11 +15,14 @@ from pytest_aitest.values.errors import DeclarationError
 from pytest_aitest.values.plain import filled
 
 from . import run
-from .collect import EXPLORES
+from .collect import EXPLORES, INVARIANT
 from .paying import mode_of
 
 EXPLORING = "pytest_aitest.plugin.exploring"
 FORECAST = "aitest_forecast"  # an attribute of the test that explores
+# A class that is marked for pytest-asyncio marks this test too, which runs its coroutines itself.
+_NO_COROUTINE = pytest.mark.filterwarnings("ignore:.*is marked with '@pytest.mark.asyncio':pytest.PytestWarning")
+_PINNED = "_aitest_pinned"
 _MACHINES = "pytest_aitest.stateful.machine"
 
 
@@ -28,8 +31,10 @@ def pytest_pycollect_makeitem(
     collector: pytest.Module | pytest.Class, name: str, obj: object
 ) -> pytest.Collector | list[pytest.Item] | None:
     """Collect a machine, also as `TestX = Machine.TestCase`, by its pinned orders and its exploration."""
-    if inspect.isclass(obj) and "explore" in _session_options(obj):
-        _add_exploration(obj)
+    if inspect.isclass(obj) and _session_options(obj).get("explore") in (True, "strict"):
+        _add_exploration(obj, collector)
+    elif inspect.isclass(obj) and hasattr(getattr(obj, "explore", None), EXPLORES):
+        obj.explore = None  # type: ignore[attr-defined] # its parent's, which it does without
     machine = _machine_in(obj)
     if machine is None or not collector.classnamefilter(name):
         return None
@@ -57,32 +62,45 @@ def _session_options(kind: type) -> Mapping[str, Any]:
     return marks[-1].kwargs if marks else {}
 
 
-def _add_exploration(kind: type) -> None:
-    """Give a session class its test `explore`, which asks for all fixtures that its tests ask for."""
-    options = _session_options(kind)
-    if options["explore"] not in (True, "strict") or hasattr(vars(kind).get("explore"), EXPLORES):
+def _add_exploration(kind: type, collector: pytest.Module | pytest.Class) -> None:
+    """Give a session class its test `explore`, and make tests of its pinned orders."""
+    if hasattr(vars(kind).get("explore"), EXPLORES):
         return
     if hasattr(kind, "explore") and not hasattr(kind.explore, EXPLORES):
         raise pytest.Collector.CollectError(
             f"{kind.__name__}.explore has the name of the test that explore=... adds. Call it otherwise."
         )
-    tests = [member for name, member in inspect.getmembers(kind, inspect.isfunction) if name.startswith("test")]
-    names = dict.fromkeys(name for test in tests for name in list(inspect.signature(test).parameters)[1:])
+    members = inspect.getmembers(kind, inspect.isfunction)
+    tests = [member for name, member in members if collector.funcnamefilter(name) and not hasattr(member, _PINNED)]
+    asking = [*tests, *(member for _, member in members if hasattr(member, INVARIANT))]
+    for name, member in members:
+        if hasattr(member, _PINNED) and not hasattr(member, EXPLORES):
+            pinned = _test(kind, asking, "run_pinned", name, marks=getattr(member, "pytestmark", []))
+            setattr(pinned, _PINNED, member)
+            setattr(kind, name, pinned)
+    explore = _test(kind, asking, "explore", marks=exploration_marks(kind))
+    setattr(explore, FORECAST, lambda _: "the agents that its tests speak to, known when they run")
+    kind.explore = explore  # type: ignore[attr-defined]
 
-    def explore(self: object, request: pytest.FixtureRequest, **fixtures: Any) -> None:
+
+def _test(kind: type, asking: Sequence[Any], conduct: str, *about: str, marks: Any) -> Callable[..., None]:
+    """A test that has all fixtures that the tests and invariants of a class ask for."""
+    parameters = [each for function in asking for each in list(inspect.signature(function).parameters.values())[1:]]
+    names = dict.fromkeys(each.name for each in parameters if each.default is each.empty)
+
+    def test(self: object, request: pytest.FixtureRequest, **fixtures: Any) -> None:
         __tracebackhide__ = True
         flows: Any = importlib.import_module("pytest_aitest.plugin.explored_flows")
-        flows.explore(request, fixtures)
+        getattr(flows, conduct)(self, request, {"request": request, **fixtures}, *about)
 
     asked = ["self", "request", *(name for name in names if name not in ("request", "aitest_run", "aitest_session"))]
-    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in asked]
-    vars(explore).update(
-        {EXPLORES: True, "__signature__": inspect.Signature(parameters), "__test__": True, "place_as": kind}
-    )
-    values = [mark for mark in getattr(tests[0], "pytestmark", []) if mark.name == "parametrize"] if tests else []
-    vars(explore)[FORECAST] = lambda _: "the agents that its tests speak to, known when they run"
-    vars(explore)["pytestmark"] = [*values, *exploration_marks(kind)]
-    kind.explore = explore  # type: ignore[attr-defined]
+    signature = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in asked]
+    of_tests = [mark for function in asking[:1] for mark in getattr(function, "pytestmark", [])]
+    copied = [mark for mark in of_tests if mark.name == "parametrize"]
+    copied += [mark for f in asking for mark in getattr(f, "pytestmark", []) if mark.name == "usefixtures"]
+    vars(test).update({EXPLORES: True, "__signature__": inspect.Signature(signature), "__test__": True})
+    vars(test).update({"place_as": kind, "pytestmark": [*copied, *listed_marks(marks), _NO_COROUTINE.mark]})
+    return test
 
 
 def _machine_in(obj: object) -> Any:

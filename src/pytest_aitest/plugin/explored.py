@@ -115,6 +115,15 @@ def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixt
     exploring.explore(_explorable(machine, request, fixtures), limits, request.node, profile=profile)
 
 
+def _can_be_drawn(rule: StrategyRule) -> bool:
+    """Whether no strategy of its hides what needs a machine, as a composite one may."""
+    try:
+        _ = rule.pool
+    except DeclarationError as error:
+        return "runner()" not in str(error)
+    return True
+
+
 def _forecast(machine: type[SessionMachine], config: pytest.Config) -> str:
     """What the exploration would ask, as far as can be said before any fixture is made."""
     limits = exploring.limits_of(machine, config, Profile.of(machine.TestCase.settings))
@@ -147,13 +156,14 @@ def _explorable(
             ended=runner.note,
         )
 
-    return exploring.explorable(
-        request.node,
-        seed=seed,
-        kind=machine,
-        rules=rules,
-        pinned=_pinned(machine),
-        subject=subject,
-        wanted_checks=machine.checks,
-        led=None if all(rule.can_be_planned for rule in declared) else led,
-    )
+    with exploring.declarations_said():
+        return exploring.explorable(
+            request.node,
+            seed=seed,
+            kind=machine,
+            rules=rules,
+            pinned=_pinned(machine),
+            subject=subject,
+            wanted_checks=machine.checks,
+            led=None if all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules)) else led,
+        )

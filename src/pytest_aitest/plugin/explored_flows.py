@@ -3,7 +3,7 @@
 Loaded by the first such exploration that runs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -12,49 +12,69 @@ import pytest
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.exploration.hosting import Profile
+from pytest_aitest.exploration.run import Explorable
 from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest
 from pytest_aitest.stateful.pinning import pinned_plans
-from pytest_aitest.values.errors import DeclarationError, did_you_mean, quoted
-from pytest_aitest.values.plain import filled
 from pytest_aitest.values.result import AgentResult
 
 from . import exploring
-from .collect import EXPLORED, Flow
+from .collect import EXPLORED, Flow, promises_of, session_marker
 from .explorable import load_exploring
 from .live import AitestRun, Turning
 
 
-def explore(request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
-    """Run the exploration that `request` is of."""
+def explore(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
+    """Run the exploration that `request` is of; `test` is the instance that its fixtures have prepared."""
+    __tracebackhide__ = True
+    profile = Profile.of()
+    explored, explorable = _explorable(test, request, fixtures, profile)
+    if not explored.tests:
+        pytest.skip("all its turns are skipped")
+    limits = exploring.limits_of(request.node.cls, request.config, profile)
+    exploring.explore(explorable, limits, request.node, profile=profile, order_notes=explored.notes.lines)
+
+
+def run_pinned(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any], name: str) -> None:
+    """Run a pinned order of a session class."""
+    __tracebackhide__ = True
+    _, explorable = _explorable(test, request, fixtures, Profile.of())
+    exploring.run_pinned(explorable, name, request.node)
+
+
+def _explorable(
+    test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any], profile: Profile
+) -> tuple[ExploredFlow, Explorable]:
     __tracebackhide__ = True
     item = request.node
     load_exploring(item.config)
     flow: Flow = item.stash[EXPLORED]
-    marker = item.get_closest_marker("session")
-    try:
+    marker = session_marker(item)
+
+    def instance() -> Any:
+        made = item.cls()
+        vars(made).update(vars(test))  # what autouse fixtures have set on it
+        return made
+
+    with exploring.declarations_said():
         explored = ExploredFlow(
             kind=item.cls,
             tests=_tests(flow),
             fixtures=fixtures,
-            speaking=lambda session, phrasing: AitestRun(_Speaking(session, phrasing)),
+            speaking=lambda session: AitestRun(_Speaking(session)),
+            instance=instance,
             fails=exploring.VERDICTS.fails,
             is_strict=marker.kwargs["explore"] == "strict",
         )
-    except DeclarationError as error:
-        pytest.fail(filled(str(error)), pytrace=False)
-    profile = Profile.of()
-    seed = exploring.seed_of(item, profile)
-    explorable = exploring.explorable(
-        item,
-        seed=seed,
-        kind=item.cls,
-        rules=explored.tests,
-        pinned={"documented": explored.plan, **pinned_plans(item.cls, explored.signatures)},
-        subject=partial(_subject, explored, flow.name, item.config.getoption("aitest_model")),
-        wanted_checks=getattr(item.cls, "checks", {}),
-    )
-    limits = exploring.limits_of(item.cls, item.config, profile)
-    exploring.explore(explorable, limits, item, profile=profile, order_notes=explored.notes.lines)
+        explorable = exploring.explorable(
+            item,
+            seed=exploring.seed_of(item, profile),
+            kind=item.cls,
+            rules=explored.tests,
+            pinned={"documented": explored.plan, **pinned_plans(item.cls, explored.signatures)},
+            subject=partial(_subject, explored, flow.name, item.config.getoption("aitest_model")),
+            wanted_checks=getattr(item.cls, "checks", {}),
+        )
+    return explored, explorable
 
 
 def _subject(explored: ExploredFlow, name: str, model: str | None, past: Past) -> FlowSubject:
@@ -64,15 +84,13 @@ def _subject(explored: ExploredFlow, name: str, model: str | None, past: Past) -
 class _Speaking:
     """What `aitest_run` speaks through in an exploration. See `live.Speaking`."""
 
-    def __init__(self, session: Session, phrasing: str | None) -> None:
+    def __init__(self, session: Session) -> None:
         self.turning: list[Turning] = []
         self._session = session
-        self._phrasing = phrasing
 
     async def take_turn(self, prompt: str, **how: Any) -> AgentResult:
         __tracebackhide__ = True
-        words, self._phrasing = self._phrasing or prompt, None
-        return await self._session.say_async(words, **how)
+        return await self._session.say_async(prompt, **how)
 
 
 def _tests(flow: Flow) -> list[FlowTest]:
@@ -82,38 +100,13 @@ def _tests(flow: Flow) -> list[FlowTest]:
 
 
 def _test(turn: pytest.Function, names: list[str]) -> FlowTest:
-    marker = turn.get_closest_marker("turn")
-    options = {} if marker is None else dict(marker.kwargs)
-    if marker is not None and (marker.args or options.keys() - {"needs", "phrasings"}):
-        raise DeclarationError(
-            f"{turn.originalname} has a turn marker with other arguments than it takes. "
-            'Write turn(needs="test_first") or turn(needs=(), phrasings=["..."]).'
-        )
-    needs = _names(options.get("needs"))
-    for name in needs or ():
-        if name not in names:
-            raise DeclarationError(
-                f"{turn.originalname} needs {name!r}, which is no test of its session. "
-                f"Its tests are {quoted(names)}.{did_you_mean(name, names)}"
-            )
-    phrasings = options.get("phrasings", ())
-    if isinstance(phrasings, str) or not all(isinstance(words, str) and words.strip() for words in phrasings):
-        raise DeclarationError(
-            f"{turn.originalname} has phrasings={phrasings!r}, and phrasings are other words for its first message. "
-            'Write phrasings=["Move $200 to savings", ...].'
-        )
+    needs, phrasings = promises_of(turn, names)
     return FlowTest(
         name=turn.originalname,
-        needs=needs,
+        needs=None if needs is None else frozenset(needs),
         phrasings=tuple(phrasings),
-        never_decides=turn.get_closest_marker("xfail") is not None,
+        never_decides=any(all(mark.args) for mark in turn.iter_markers("xfail")),
     )
-
-
-def _names(needs: str | Iterable[str] | None) -> frozenset[str] | None:
-    if needs is None:
-        return None
-    return frozenset([needs] if isinstance(needs, str) else needs)
 
 
 def _is_skipped(turn: pytest.Function) -> bool:

@@ -7,9 +7,11 @@ import hashlib
 import os
 import random
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
@@ -20,7 +22,7 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.exploration.allowed import Allowance, PriceError, check_tools, forecast
 from pytest_aitest.exploration.attempt import Subject, Verdicts
 from pytest_aitest.exploration.budget import Budget, BudgetSpentError
-from pytest_aitest.exploration.frames import users_traceback
+from pytest_aitest.exploration.frames import place_of, users_traceback
 from pytest_aitest.exploration.hosting import Assumed, Profile, forced_seed
 from pytest_aitest.exploration.record import Place
 from pytest_aitest.exploration.run import Explorable, Leader, Limits
@@ -39,6 +41,8 @@ from pytest_aitest.values.transcript import Turn
 from .live import root_of, told
 from .paying import mode_of, number
 from .summary import INTERRUPTED
+
+Result = TypeVar("Result")
 
 BUDGET = pytest.StashKey[Budget]()
 RUN_SEED = pytest.StashKey[int]()
@@ -90,7 +94,7 @@ def explorable(
         budget=budget,
         allow=Allowance(pays=mode_of(config) == "always", calls=budget.calls, in_usd=budget.usd != float("inf")).allow,
         offered=check_tools,
-        heard=item.stash.setdefault(TOLD, []).append,
+        heard=_heard_anew(item),
         server_starts=lambda: Engine.shared().pool.started,
         checks=chosen_checks(read_checks(config.getini("aitest_checks")), wanted_checks),
         verdicts=VERDICTS,
@@ -98,13 +102,26 @@ def explorable(
     )
 
 
+def _heard_anew(item: pytest.Item) -> Callable[[Turn], None]:
+    """Who notes the turns of this attempt at a test; nothing is left of an earlier one."""
+    for key in (RECORD, SHOWN):
+        stashed: Any = key
+        if stashed in item.stash:
+            del item.stash[stashed]
+    item.stash[TOLD] = []
+    return item.stash[TOLD].append
+
+
 def run_pinned(explorable: Explorable, name: str, item: pytest.Item) -> None:
     """Run a documented order as a test."""
     __tracebackhide__ = True
+    stopped: StopSearchError | None = None
     try:
-        outcome = explorable.run_pinned(name)
+        outcome = _shown_as_the_users(partial(explorable.run_pinned, name))
     except ErroredError as error:
-        _could_not_go_on(error)
+        stopped = error
+    if stopped is not None:  # said outside the handler, for pytest shows a chain of errors
+        _could_not_go_on(stopped)
     item.stash[SHOWN] = [("what was said", conversation(outcome.evidence.records))]
     if outcome.inapplicable is not None:
         _skip(outcome.inapplicable)
@@ -132,15 +149,37 @@ def explore(
     pool = Engine.shared().pool
     before, pool.more_to_come = pool.more_to_come, True
     try:
-        exploration, record, steps = explorable.explore(limits, database=profile.database)
+        exploration, record, steps = _shown_as_the_users(partial(explorable.explore, limits, database=profile.database))
     finally:
         pool.more_to_come = before
     record = replace(record, order_notes=tuple(order_notes()))
     item.stash[RECORD] = record
-    if not steps and exploration.stopped is None:
+    if not steps and exploration.stopped is None and not exploration.findings and exploration.ran:
         names = quoted(rule.name for rule in explorable.rules)
         _fail(filled(f"Nothing can be said: at the start no precondition holds, of {names}. Let one rule begin."))
     _conclude(exploration, record, item)
+
+
+def _shown_as_the_users(run: Callable[[], Result]) -> Result:
+    """Run it; an error of the user's code, in a constructor say, is raised as if it came straight from there."""
+    __tracebackhide__ = True
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 - raised again
+        raised = error
+    raise raised.with_traceback(users_traceback(raised) or raised.__traceback__)
+
+
+@contextmanager
+def declarations_said() -> Iterator[None]:
+    """Say what is declared wrongly, without any frame of ours."""
+    wrong = ""
+    try:
+        yield
+    except DeclarationError as error:
+        wrong = str(error)
+    if wrong:
+        _fail(filled(wrong))
 
 
 def _conclude(exploration: Exploration, record: ExplorationRecord, item: pytest.Item) -> None:
@@ -156,7 +195,10 @@ def _conclude(exploration: Exploration, record: ExplorationRecord, item: pytest.
             found.verdict == "seen once" and item.config.getini("aitest_unconfirmed") == "fail"
         ):
             item.stash[SHOWN] = sections(record, shown)
-            _raise(found.failure.error, note=rate_line(shown))
+            note = rate_line(shown)
+            if item.config.getoption("usepdb"):  # which shows no sections of a report
+                note += "".join(f"\n--- {title} ---\n{text}" for title, text in item.stash[SHOWN])
+            _raise(found.failure.error, note=note)
     for _, shown in findings:
         warnings.warn_explicit(
             warning_text(record, shown), ExplorationWarning, str(item.path), (item.location[1] or 0) + 1
@@ -187,8 +229,10 @@ def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
 def _could_not_go_on(error: StopSearchError) -> NoReturn:
     __tracebackhide__ = True
     cause = error.__cause__ or error
+    place = place_of(cause)
+    where = f"\nAt {place}." if place else ""
     whose = "" if isinstance(cause, DeclarationError | SessionError) else "\nThat is not the agent's doing."
-    _fail(filled(f"{type(cause).__name__}: {error}{whose}"))
+    _fail(filled(f"{type(cause).__name__}: {error}{where}{whose}"))
 
 
 def _skip(reason: str) -> NoReturn:
@@ -197,7 +241,7 @@ def _skip(reason: str) -> NoReturn:
 
 def _fail(text: str) -> NoReturn:
     # Not hidden from the traceback, which is not shown: pytest would say that all of it is hidden.
-    pytest.fail(text, pytrace=False)
+    raise pytest.fail.Exception(text, pytrace=False) from None
 
 
 def _raise(error: BaseException | None, *, note: str) -> NoReturn:

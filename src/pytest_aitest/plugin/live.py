@@ -163,10 +163,15 @@ class Speaking:
         return [result for session, heard in self._heard for result in session.results[heard:]]
 
     def untold(self) -> list[AgentResult]:
-        """Those that no report has told of yet."""
-        results = self.results
-        told, self._told = self._told, len(results)
-        return results[told:]
+        """Those that were asked live, and that no report has told of yet."""
+        live = [
+            result
+            for session, heard in self._heard
+            for number, result in enumerate(session.results)
+            if number >= heard and number not in session.replayed
+        ]
+        told, self._told = self._told, len(live)
+        return live[told:]
 
     def said(self) -> Iterator[tuple[str, str]]:
         """What a reader of a failure needs: a line for each earlier turn, then each turn of the test in full."""
@@ -263,7 +268,7 @@ def _check_invariants(item: pytest.Item) -> None:
         return
     if item.cls is not None and has_invariants(item.cls):
         flows: Any = importlib.import_module("pytest_aitest.flow")  # brings Hypothesis, whose user it has by now
-        flows.check_invariants(item.cls, flow.session, _fixture_of(item, flow.session))
+        flows.check_invariants(item.instance, flow.session, _fixture_of(item, flow.session))
 
 
 def _fixture_of(item: pytest.Function, session: Session) -> Callable[[str], Any]:

@@ -53,17 +53,14 @@ def warning_text(record: ExplorationRecord, finding: Finding) -> str:
 
 
 def passed_line(record: ExplorationRecord) -> str:
-    """What an exploration that found nothing has tried, in 80 columns if the least important can go for it."""
+    """What an exploration that found nothing has tried, in one line of whatever length."""
     spent = record.spent
     tried = f"{record.plans_tried} of " if record.plans_tried < record.plans else ""
-    name = f"{inert(record.name)}: {tried}{_counted(record.plans, 'plan')}"
-    turns = _counted(spent.fresh_turns, "fresh turn")
+    why = f" ({record.why_ended})" if record.why_ended else ""
     pairs = f"{record.pairs_covered} of {_counted(record.pairs, 'ordered pair')}" if record.pairs else ""
-    cost = _price(spent.cost_usd)
     replayed = f"; {_counted(spent.replayed, 'turn')} replayed" if spent.replayed else ""
-    whole = _listed(name, turns, pairs, cost) + replayed
-    shorter = (_listed(name, turns, pairs, cost), _listed(name, pairs, cost), _listed(name, pairs))
-    return next((line for line in (whole, *shorter) if columns(line) <= WIDTH), whole)
+    plans = f"{inert(record.name)}: {tried}{_counted(record.plans, 'plan')}{why}"
+    return _listed(plans, _counted(spent.fresh_turns, "fresh turn"), pairs, _price(spent.cost_usd)) + replayed
 
 
 def _conversation_title(finding: Finding) -> str:

@@ -84,16 +84,14 @@ class _Search:
             if self._ends_with(name, plan) and not keep_going:
                 return
         for number, plan in enumerate(kept[:plans], 1):
-            self.tried += 1
-            if self._ends_with(f"kept failure {number}", plan) and not keep_going:
+            if self._ends_with(f"kept failure {number}", plan, counts=True) and not keep_going:
                 return
         while self.tried < plans:
             planned = self._planner.propose()
             if planned is None:
                 self.is_exhausted = True
                 return
-            self.tried += 1
-            if self._ends_with(f"plan {self.tried}", planned) and not keep_going:
+            if self._ends_with(f"plan {self.tried + 1}", planned, counts=True) and not keep_going:
                 return
 
     def keep_best(self) -> None:
@@ -104,11 +102,12 @@ class _Search:
             self._spent = dict(self.meter.total)
             self._inquiry = None
 
-    def _ends_with(self, name: str, plan: Plan) -> bool:
+    def _ends_with(self, name: str, plan: Plan, *, counts: bool = False) -> bool:
         """Run one plan; whether it led to a new finding that counts."""
         self.meter.phase = "find"
         outcome = self.meter.run(plan)
         self.ran += 1
+        self.tried += counts
         self._planner.note(outcome.executed, planned=plan)
         if outcome.inapplicable is not None:
             self.inapplicable.append(Inapplicable(name=name, plan=plan, reason=outcome.inapplicable))

@@ -33,7 +33,8 @@ class Inquiry:
         """Minimise and confirm; what fails only sometimes is minimised again, with as many samples as its rate asks."""
         self._meter.phase = "shrink"
         again = self._meter.run(self._found_as)
-        self._is_unstable = again.failure != self._minimiser.best.failure
+        # What had to be asked anew may well come out otherwise.
+        self._is_unstable = again.fresh_turns == 0 and again.failure != self._minimiser.best.failure
         if self._is_unstable:
             self._confirm(confirm_runs)
             return

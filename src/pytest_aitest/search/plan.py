@@ -10,9 +10,10 @@ class Given:
     """In place of an argument: what an earlier step of the plan returned."""
 
     name: str  # that step's `gives`
+    item: int | None = None  # which of several results
 
     def __repr__(self) -> str:
-        return self.name
+        return self.name if self.item is None else f"{self.name}[{self.item}]"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Runner(Protocol):
         """Carry out `plan`; what is known is replayed, what is not goes live.
 
         A step whose precondition does not hold is dropped, likewise one that lacks what an earlier one should have
-        given. With `again=n`, the last step takes the n-th further sample of itself, which is asked live if unknown.
+        given. With `again=n`, the last step takes its sample of that number, which is asked live if unknown.
 
         Raises:
             StopSearchError: No more can be tried.

@@ -6,7 +6,7 @@ The one place that knows these internals; a contract test holds them against eve
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -17,10 +17,12 @@ from hypothesis.stateful import (
 )
 
 from pytest_aitest.checks import CallInvariant
+from pytest_aitest.values.errors import DeclarationError
 
 Predicate = Callable[[Any], bool]
 
 _DRAWN_LIVE = re.compile(r"\b(Bundle|data|runner)\(")
+_CLASSES = 256  # that are remembered; looking through one for each plan would be a fifth of what a replay costs
 PINNED_MARKER = "_aitest_pinned"
 
 
@@ -53,9 +55,10 @@ class DeclaredInvariant:
     during_init: bool = False
 
 
-def rules_of(machine: type) -> list[DeclaredRule]:
+@lru_cache(maxsize=_CLASSES)
+def rules_of(machine: type) -> Sequence[DeclaredRule]:
     """In order of definition, those of parents first."""
-    return [
+    return tuple(
         DeclaredRule(
             name=name,
             function=declared.function,
@@ -67,11 +70,16 @@ def rules_of(machine: type) -> list[DeclaredRule]:
         for marker in (INITIALIZE_RULE_MARKER, RULE_MARKER)
         for name, member in members_of(machine)
         if (declared := getattr(member, marker, None)) is not None
-    ]
+    )
 
 
-def invariants_of(machine: type) -> Iterator[DeclaredInvariant]:
+@lru_cache(maxsize=_CLASSES)
+def invariants_of(machine: type) -> Sequence[DeclaredInvariant]:
     """Likewise; ready-made ones stand in class attributes."""
+    return tuple(_invariants_of(machine))
+
+
+def _invariants_of(machine: type) -> Iterator[DeclaredInvariant]:
     for name, member in members_of(machine):
         if isinstance(member, CallInvariant):
             yield DeclaredInvariant(name=name, check=partial(_check_calls, member), of_calls=member)
@@ -87,6 +95,18 @@ def invariants_of(machine: type) -> Iterator[DeclaredInvariant]:
 def _check_calls(invariant: CallInvariant, machine: Any) -> None:
     __tracebackhide__ = True
     invariant.check(machine.session)
+
+
+def expect_nothing(name: str, returned: object) -> None:
+    """Refuse what an invariant returns: it is ignored, so that one which says False would never fail.
+
+    Raises:
+        DeclarationError: It returned something.
+    """
+    if returned is not None:
+        raise DeclarationError(
+            f"Invariant {name} returned {returned!r}, which nobody looks at. Let it assert what must hold."
+        )
 
 
 def pinned_of(machine: type) -> list[str]:

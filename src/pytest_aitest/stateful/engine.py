@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.errors import UnsatisfiedAssumption
@@ -63,8 +63,8 @@ class Led:
     subject: Callable[[type[SessionMachine]], MachineSubject]
     attempt: Callable[[MachineSubject], Attempt]
     ended: Callable[[Attempt], None]
-    failing: Plan | None = None  # as it was executed last
-    executed: set[Plan] = field(default_factory=set)
+    failing: Attempt | None = None  # the last that failed
+    executed: set[Plan] = field(default_factory=set)  # before any failed
     _current: "_Example | None" = None
 
     def run(self, *, plans: int, plan_turns: int, seed: int) -> None:
@@ -82,12 +82,14 @@ class Led:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
+            verbosity=Verbosity.normal,
         )
-        led = seeded(seed)(_led_kind(self.machine, self))
+        kind = _led_kind(self.machine, self)
         try:
             with with_reporter(lambda _: None):
-                # As its documentation says, anything will do that returns a machine.
-                run_state_machine_as_test(lambda: self._begun(led), settings=limits)  # type: ignore[arg-type]
+                # As its documentation says, anything will do that returns a machine; the seed is read from that.
+                factory = seeded(seed)(lambda: self._begun(kind))
+                run_state_machine_as_test(factory, settings=limits)  # type: ignore[arg-type]
         except _AbortError as abort:
             raise abort.why from None
         except Exception:
@@ -105,7 +107,8 @@ class Led:
     def _end(self) -> None:
         if self._current is not None:
             self._current.subject.end()
-            self.executed.add(self._current.attempt.executed)
+            if self.failing in (None, self._current.attempt):
+                self.executed.add(self._current.attempt.executed)
             self.ended(self._current.attempt)
         self._current = None
 
@@ -132,7 +135,7 @@ class Led:
         if attempt.inapplicable is not None:
             raise UnsatisfiedAssumption(attempt.inapplicable)
         if attempt.failure is not None:
-            self.failing = attempt.executed
+            self.failing = attempt
             assert attempt.failure.error is not None
             raise attempt.failure.error
 
@@ -143,7 +146,8 @@ class _Example:
 
     attempt: Attempt
     subject: MachineSubject
-    made: list[tuple[str, Any]] = field(default_factory=list)  # what steps returned, under the steps' names
+    results: dict[str, Any] = field(default_factory=dict)  # of steps, under the names that they give them
+    made: list[tuple[Given, Any]] = field(default_factory=list)  # the values in them
 
     def take(self, rule: DeclaredRule, arguments: dict[str, Any]) -> Any:
         __tracebackhide__ = True
@@ -155,18 +159,19 @@ class _Example:
             gives=name if rule.fills_bundles else None,
         )
         self.subject.given = arguments | recordings
-        results: dict[str, Any] = {}
-        self.attempt.take(step, results)
+        self.attempt.take(step, self.results)
         self._write_draws(recordings)
-        returned = results.get(name)
-        if not isinstance(returned, MultipleResults):
-            self.made += [(name, returned)] if rule.fills_bundles else []
+        returned = self.results.get(name)
+        if isinstance(returned, MultipleResults):
+            self.made += [(Given(name, item), value) for item, value in enumerate(returned.values)]
+        elif rule.fills_bundles:
+            self.made.append((Given(name), returned))
         return returned
 
     def _written(self, value: Any) -> Any:
         if value is self.subject.machine:
             return TheMachine()
-        return next((Given(name) for name, made in self.made if made is value), value)
+        return next((given for given, made in self.made if made is value), value)
 
     def _write_draws(self, recordings: Mapping[str, "_Recording"]) -> None:
         if recordings:

@@ -17,7 +17,7 @@ from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import DeclarationError, SessionError, quoted
 from pytest_aitest.values.result import AgentResult
 
-from .declared import PINNED_MARKER, rules_of
+from .declared import PINNED_MARKER, invariants_of, rules_of
 
 Result = TypeVar("Result")
 _FIXTURES_OF_TESTS = {"aitest_run", "aitest_session", "request"}
@@ -41,6 +41,7 @@ class SessionMachine(RuleBasedStateMachine):
     _aitest_voice: "Voice | None" = None  # given by whoever drives the machine; by itself it gets its own
 
     def __init_subclass__(cls, **named: Any) -> None:
+        __tracebackhide__ = True
         super().__init_subclass__(**named)
         _check_methods(cls)
 
@@ -84,7 +85,8 @@ class SessionMachine(RuleBasedStateMachine):
         something is refused.
         """
         __tracebackhide__ = True
-        agent = None if self.session.past.events else self._voice.agent
+        begins = not self.session.past.events or self.session.call_mode == "preparation"
+        agent = self._voice.agent if begins else None
         return self.session.call_tool(name, arguments, server=server, agent=agent)
 
     def wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -122,6 +124,11 @@ class Voice:
             DeclarationError: The machine does not say.
         """
         make = getattr(self._machine, "make_agent", None)
+        if missing := set(make_agent_fixtures(type(self._machine))) - set(self._fixtures):
+            raise DeclarationError(
+                f"{type(self._machine).__name__}.make_agent asks for {quoted(sorted(missing))}, and only pytest, which "
+                "collects the class itself, gives fixtures. Run it with pytest, or give parameters defaults."
+            )
         agent = self._machine.agent if make is None else make(**self._fixtures)
         if isinstance(agent, Agent):
             return agent
@@ -160,6 +167,12 @@ class Voice:
             self.session.call_mode = mode
 
 
+def is_lazy(function: object) -> bool:
+    """Whether calling it does nothing yet."""
+    kinds = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    return any(is_kind(function) for is_kind in kinds)
+
+
 def make_agent_fixtures(machine: type[SessionMachine]) -> list[str]:
     """The fixtures that a machine's `make_agent` asks for."""
     make = getattr(machine, "make_agent", None)
@@ -172,12 +185,21 @@ def _check_methods(cls: type[SessionMachine]) -> None:
     Raises:
         DeclarationError: A rule is no plain function of its strategies, or has the name of something of ours.
     """
+    __tracebackhide__ = True
+    plain = [(invariant.name, invariant.check) for invariant in invariants_of(cls) if invariant.of_calls is None]
+    for name, function in [*plain, ("open_session", cls.open_session), ("close_session", cls.close_session)]:
+        if is_lazy(function):
+            raise DeclarationError(
+                f"{cls.__name__}.{name} is `async def` or has a `yield`, and is called as a plain function: what it "
+                "says would never be done. Write `def` and no `yield`; self.wait(...) runs coroutines of yours."
+            )
     ours = {name for parent in SessionMachine.__mro__ for name in vars(parent) if not name.startswith("__")}
     for rule in rules_of(cls):
         where = f"{cls.__name__}.{rule.name}"
-        if inspect.iscoroutinefunction(rule.function) or inspect.isasyncgenfunction(rule.function):
+        if is_lazy(rule.function):
+            how = "has a `yield`" if inspect.isgeneratorfunction(rule.function) else "is `async def`"
             raise DeclarationError(
-                f"Rule {where} is `async def`, and a rule is a plain function: it would never run. "
+                f"Rule {where} {how}, and a rule is a plain function: it would never run. "
                 "Write `def`; self.say(...) waits by itself, and self.wait(...) runs coroutines of yours."
             )
         parameters = list(inspect.signature(rule.function).parameters.values())[1:]

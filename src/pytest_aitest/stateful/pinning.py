@@ -54,7 +54,9 @@ def signatures_of(machine: type) -> Signatures:
 def _plan_of(kind: type, name: str, rules: Signatures) -> Plan:
     recorder = _Recorder(kind, name, rules)
     try:
-        getattr(kind, name)(recorder)
+        method = getattr(kind, name)
+        written = getattr(method, PINNED_MARKER)
+        (method if written is True else written)(recorder)
     except DeclarationError:
         raise
     except Exception as error:
@@ -94,12 +96,15 @@ class _Recorder:
     def _record(self, rule: str, /, *positional: Any, **named: Any) -> "_Result":
         parameters = self._rules[rule].parameters
         try:
-            arguments = self._rules[rule].bind(*positional, **named).arguments
+            bound = self._rules[rule].bind(*positional, **named).arguments
         except TypeError as error:
             raise DeclarationError(
                 f"{self.where} calls {rule} with other arguments than it has: {error}. "
                 f"Its arguments are {quoted(parameters)}."
             ) from None
+        arguments: dict[str, Any] = {}
+        for name, value in bound.items():
+            arguments |= value if parameters[name].kind is inspect.Parameter.VAR_KEYWORD else {name: value}
         left_out = {name: each.default for name, each in parameters.items() if isinstance(each.default, LeftOut)}
         arguments = left_out | arguments
         result = _Result(f"{rule}_{len(self.steps) + 1}", self)
@@ -130,5 +135,6 @@ class _Result:
 
     __getattr__ = __getitem__ = __bool__ = __len__ = __iter__ = __contains__ = __call__ = _refuse
     __str__ = __repr__ = __format__ = __int__ = __float__ = __index__ = _refuse
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __sub__ = __mul__ = _refuse
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __neg__ = _refuse
     __hash__ = _refuse

@@ -1,6 +1,6 @@
 """A machine that takes the steps it is told to take."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.search.plan import Step
 
-from .declared import DeclaredInvariant, DeclaredRule, invariants_of, rules_of
+from .declared import DeclaredInvariant, DeclaredRule, expect_nothing, invariants_of, rules_of
 from .machine import SessionMachine, Voice
 
 
@@ -70,7 +70,7 @@ class MachineSubject:
         instance_of: type[SessionMachine] | None = None,
     ) -> None:
         self._rules: Mapping[str, DeclaredRule] = {rule.name: rule for rule in rules_of(kind)}
-        self._invariants: list[DeclaredInvariant] = list(invariants_of(kind))
+        self._invariants: Sequence[DeclaredInvariant] = invariants_of(kind)
         self._to_initialize = {rule.name for rule in self._rules.values() if rule.is_initial}
         self.session = Session(name=name, model=model, past=past)
         self.given: Mapping[str, Any] | None = None  # in place of the arguments that steps tell of
@@ -106,7 +106,7 @@ class MachineSubject:
     def _held(self, invariant: DeclaredInvariant) -> None:
         __tracebackhide__ = True
         if all(holds(self.machine) for holds in invariant.preconditions):
-            invariant.check(self.machine)
+            expect_nothing(invariant.name, invariant.check(self.machine))
 
     def end(self) -> None:
         try:

@@ -10,7 +10,7 @@ from math import ceil, floor, inf, isfinite
 from random import Random
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, find, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample, Unsatisfiable
@@ -30,6 +30,7 @@ _QUIET: dict[str, Any] = {
     "deadline": None,
     "derandomize": False,
     "print_blob": False,
+    "verbosity": Verbosity.normal,
     "suppress_health_check": list(HealthCheck),
 }
 

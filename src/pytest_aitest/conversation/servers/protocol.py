@@ -4,6 +4,8 @@ With `transports` the only module that imports mcp. Answers leave it as values o
 names are the same in every version.
 """
 
+import functools
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -145,6 +147,12 @@ def _json(value: Any) -> dict[str, Any]:
 
 
 def _tool_spec(tool: Mapping[str, Any], *, server: str) -> ToolSpec:
+    return _spec_read(json.dumps(tool), server)
+
+
+@functools.lru_cache(maxsize=1024)  # each turn tells of its tools, and each session has a server of its own
+def _spec_read(text: str, server: str) -> ToolSpec:
+    tool = json.loads(text)
     hints = tool.get("annotations") or {}
     return ToolSpec(
         name=tool["name"],
