@@ -33,7 +33,7 @@ class Allowance:
 
         Raises:
             PriceError: Its model costs money.
-                DeclarationError: The state of one of its servers is not known, or a price.
+            DeclarationError: The state of one of its servers is not known, or the price that is to be limited.
         """
         if event.agent is None:
             return

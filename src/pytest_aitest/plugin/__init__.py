@@ -1,7 +1,8 @@
 """The pytest plugin: options, markers, fixtures, and who else listens to pytest's hooks.
 
-Loaded in every pytest run of every project that has us installed, so it and `collect`, `run` and `summary` import the
-standard library and pytest only. `live`, which brings the conversations, is loaded by the first test that has one.
+Loaded in every pytest run of every project that has us installed, so it and `collect`, `explorable`, `paying`, `run`
+and `summary` import the standard library and pytest only. `live`, which brings the conversations, is loaded by the
+first test that has one, and `exploring` by the first machine or exploration.
 """
 
 from collections.abc import Iterator

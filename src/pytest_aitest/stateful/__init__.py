@@ -2,7 +2,7 @@
 
     from pytest_aitest.stateful import SessionMachine, invariant, pinned, rule
 
-The only door to Hypothesis.
+The only door to Hypothesis's state machines.
 """
 
 from hypothesis import assume, event, note
