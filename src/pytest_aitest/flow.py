@@ -14,7 +14,7 @@ from typing import Any
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.search.plan import LeftOut, Plan, Step
 from pytest_aitest.search.runner import StopSearchError
-from pytest_aitest.stateful.declared import DeclaredInvariant, expect_nothing, invariants_of
+from pytest_aitest.stateful.declared import DeclaredInvariant, hold, invariants_of
 from pytest_aitest.values.errors import AitestError, SessionError, ToolError, is_provider_fault
 
 Ran = tuple[str, ...]
@@ -57,8 +57,7 @@ class OrderNotes:
     def lines(self) -> Iterator[str]:
         """One line for each test that failed somewhere."""
         for test, verdicts in self.verdicts.items():
-            failed = [after for after, held in verdicts.items() if not held]
-            if failed:
+            if not all(verdicts.values()):
                 yield f"{test} {self._explained(test, verdicts)}. If it should hold anywhere, mark it turn(needs=())."
 
     def _explained(self, test: str, verdicts: Mapping[Ran, bool]) -> str:
@@ -193,22 +192,6 @@ class FlowSubject:
             given["aitest_run"] = self._flow.speaking(self.session)
         returned = function(**{name: given[name] for name in names if name in given})
         return self._loop.run(returned) if inspect.iscoroutine(returned) else returned
-
-
-def hold(
-    invariant: DeclaredInvariant,
-    instance_of: Callable[[], Any],
-    session: Session,
-    call: Callable[[Callable[..., Any]], Any],
-) -> None:
-    """Check an invariant of a session class; `call` gives it the fixtures that it asks for."""
-    __tracebackhide__ = True
-    if invariant.of_calls is not None:
-        invariant.of_calls.check(session)
-        return
-    instance = instance_of()
-    if all(holds(instance) for holds in invariant.preconditions):
-        expect_nothing(invariant.name, call(partial(invariant.check, instance)))
 
 
 def check_invariants(test: Any, session: Session, fixture: Callable[[str], Any]) -> None:

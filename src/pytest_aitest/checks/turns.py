@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import referencing
 
-from pytest_aitest.values.errors import DeclarationError, did_you_mean, is_provider_fault, quoted
+from pytest_aitest.values.errors import DeclarationError, did_you_mean, is_by_chance, is_provider_fault, quoted
 from pytest_aitest.values.model import ToolSpec
 from pytest_aitest.values.plain import call_text, inert, one_line
 from pytest_aitest.values.transcript import Transcript, Turn
@@ -112,7 +112,7 @@ def violations(transcript: Transcript, checks: Iterable[Check]) -> Iterator[Chec
     A turn that the agent could not end is not judged: its provider failed, a server died, or its time was up.
     """
     for turn in transcript.turns[-1:]:
-        if is_provider_fault(turn.error_kind) or turn.error_kind in ("server_died", "turn_timeout"):
+        if is_provider_fault(turn.error_kind) or is_by_chance(turn.error_kind):
             return
         for check in checks:
             if complaint := check.complaint(turn):

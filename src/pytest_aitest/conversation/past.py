@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pytest_aitest.values.errors import ErrorKind, is_provider_fault
+from pytest_aitest.values.errors import is_by_chance, is_provider_fault
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.transcript import Turn
 
 from .keys import UnkeyableError
 from .servers import Connection, ToolOutcome
 from .tree import Called, Event, EventOutcome, Node, Sample
-
-_BY_CHANCE: tuple[ErrorKind, ...] = ("server_died", "turn_timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +115,7 @@ class Past:
             self.fresh += 1
             self._heard(outcome)
             kind = outcome.error_kind
-        sample = self.node.add(event, outcome, keep=not is_provider_fault(kind) and kind not in _BY_CHANCE)
+        sample = self.node.add(event, outcome, keep=not (is_provider_fault(kind) or is_by_chance(kind)))
         self.events.append(Happened(event=event, sample=sample))
 
     def observed(self, look: Called) -> ToolOutcome | None:

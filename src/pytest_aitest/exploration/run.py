@@ -167,7 +167,6 @@ class Explorable:
             plans=limits.plans,
             ran=known.ran + len(leader.executed),
             pairs=tuple(sorted(pairs)),
-            possible_pairs=len(self.rules) * sum(not rule.is_initial for rule in self.rules),
             turns={**known.turns, "find": known.turns["find"] + Turns(fresh=fresh)},
             stopped=known.stopped or stopped,
         )

@@ -14,7 +14,7 @@ from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.tree import Event, Node
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
-from pytest_aitest.values.errors import AitestError, ServerError
+from pytest_aitest.values.errors import AitestError, ServerError, is_by_chance
 from pytest_aitest.values.record import StepRecord
 from pytest_aitest.values.transcript import Turn
 
@@ -162,6 +162,6 @@ class TreeRunner:
     def _heard(self, turn: Turn) -> None:
         self.fresh.append(turn)
         self.heard(turn)
-        if turn.error_kind in ("server_died", "turn_timeout"):
+        if turn.error_kind is not None and is_by_chance(turn.error_kind):
             self.remarks.setdefault(turn.error_kind, f"In one conversation: {turn.error}")
         self.budget.charge(turn)

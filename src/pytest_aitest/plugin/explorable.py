@@ -6,7 +6,7 @@ Loaded in every run, so it asks whether a class is a machine only where somebody
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -93,14 +93,19 @@ def _test(kind: type, asking: Sequence[Any], conduct: str, *about: str, marks: A
         flows: Any = importlib.import_module("pytest_aitest.plugin.explored_flows")
         getattr(flows, conduct)(self, request, {"request": request, **fixtures}, *about)
 
-    asked = ["self", "request", *(name for name in names if name not in ("request", "aitest_run", "aitest_session"))]
-    signature = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in asked]
+    asked = [name for name in names if name not in ("aitest_run", "aitest_session")]
     of_tests = [mark for function in asking[:1] for mark in getattr(function, "pytestmark", [])]
     copied = [mark for mark in of_tests if mark.name == "parametrize"]
     copied += [mark for f in asking for mark in getattr(f, "pytestmark", []) if mark.name == "usefixtures"]
-    vars(test).update({EXPLORES: True, "__signature__": inspect.Signature(signature), "__test__": True})
+    vars(test).update({EXPLORES: True, "__signature__": asking_for(asked), "__test__": True})
     vars(test).update({"place_as": kind, "pytestmark": [*copied, *listed_marks(marks), _NO_COROUTINE.mark]})
     return test
+
+
+def asking_for(fixtures: Iterable[str]) -> inspect.Signature:
+    """The signature of a test method that asks for these, and for its request."""
+    names = dict.fromkeys(["self", "request", *fixtures])
+    return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names])
 
 
 def _machine_in(obj: object) -> Any:

@@ -3,7 +3,6 @@
 Loaded by the first machine that is collected, because everything below it costs time to import.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Self
@@ -24,7 +23,7 @@ from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import DeclarationError
 
 from . import exploring
-from .explorable import FORECAST, exploration_marks, listed_marks, marks_of
+from .explorable import FORECAST, asking_for, exploration_marks, listed_marks, marks_of
 
 Test = Callable[..., None]
 _FIXTURE = type(pytest.fixture(lambda: None))
@@ -82,13 +81,7 @@ def _test(
         __tracebackhide__ = True
         run(request, {name: fixtures[name] for name in names})
 
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        for name in dict.fromkeys(["self", "request", *names])
-    ]
-    vars(test).update(
-        __signature__=inspect.Signature(parameters), __test__=True, place_as=place, pytestmark=list(marks)
-    )
+    vars(test).update(__signature__=asking_for(names), __test__=True, place_as=place, pytestmark=list(marks))
     return test
 
 

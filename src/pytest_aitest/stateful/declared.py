@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from pytest_aitest.checks import CallInvariant
+from pytest_aitest.conversation.session import Session
 from pytest_aitest.values.errors import DeclarationError
 
 Predicate = Callable[[Any], bool]
@@ -24,6 +25,7 @@ Predicate = Callable[[Any], bool]
 _DRAWN_LIVE = re.compile(r"\b(Bundle|data|runner)\(")
 _CLASSES = 256  # that are remembered; looking through one for each plan would be a fifth of what a replay costs
 PINNED_MARKER = "_aitest_pinned"
+_MARKERS = (PINNED_MARKER, RULE_MARKER, INITIALIZE_RULE_MARKER, INVARIANT_MARKER)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +51,7 @@ class DeclaredInvariant:
     """A method under `@invariant`, or a ready-made one."""
 
     name: str
-    check: Callable[..., object]  # given the machine
+    check: Callable[..., object]  # given the machine; a ready-made one, its session
     of_calls: CallInvariant | None = None  # where it is a ready-made one
     preconditions: Sequence[Predicate] = ()
     during_init: bool = False
@@ -82,7 +84,7 @@ def invariants_of(machine: type) -> Sequence[DeclaredInvariant]:
 def _invariants_of(machine: type) -> Iterator[DeclaredInvariant]:
     for name, member in members_of(machine):
         if isinstance(member, CallInvariant):
-            yield DeclaredInvariant(name=name, check=partial(_check_calls, member), of_calls=member)
+            yield DeclaredInvariant(name=name, check=member.check, of_calls=member)
         elif (declared := getattr(member, INVARIANT_MARKER, None)) is not None:
             yield DeclaredInvariant(
                 name=name,
@@ -92,26 +94,39 @@ def _invariants_of(machine: type) -> Iterator[DeclaredInvariant]:
             )
 
 
-def _check_calls(invariant: CallInvariant, machine: Any) -> None:
-    __tracebackhide__ = True
-    invariant.check(machine.session)
-
-
-def expect_nothing(name: str, returned: object) -> None:
-    """Refuse what an invariant returns: it is ignored, so that one which says False would never fail.
+def hold(
+    invariant: DeclaredInvariant,
+    instance_of: Callable[[], Any],
+    session: Session,
+    call: Callable[[Callable[..., Any]], Any],
+) -> None:
+    """Check an invariant of an instance and its session; `call` gives it what it asks for besides.
 
     Raises:
-        DeclarationError: It returned something.
+        DeclarationError: It returned something, which is ignored, so that one which says False would never fail.
     """
-    if returned is not None:
-        raise DeclarationError(
-            f"Invariant {name} returned {returned!r}, which nobody looks at. Let it assert what must hold."
-        )
+    __tracebackhide__ = True
+    if invariant.of_calls is not None:
+        invariant.of_calls.check(session)
+        return
+    instance = instance_of()
+    if all(holds(instance) for holds in invariant.preconditions):
+        returned = call(partial(invariant.check, instance))
+        if returned is not None:
+            raise DeclarationError(
+                f"Invariant {invariant.name} returned {returned!r}, which nobody looks at. "
+                "Let it assert what must hold."
+            )
 
 
 def pinned_of(machine: type) -> list[str]:
     """The names of methods under `@pinned`."""
     return [name for name, member in members_of(machine) if hasattr(member, PINNED_MARKER)]
+
+
+def is_declared(member: object) -> bool:
+    """Whether it stands under one of the decorators."""
+    return any(hasattr(member, marker) for marker in _MARKERS)
 
 
 def members_of(machine: type) -> Iterator[tuple[str, Any]]:

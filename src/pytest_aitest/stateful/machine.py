@@ -17,7 +17,7 @@ from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import DeclarationError, SessionError, quoted
 from pytest_aitest.values.result import AgentResult
 
-from .declared import PINNED_MARKER, invariants_of, rules_of
+from .declared import invariants_of, is_declared, rules_of
 
 Result = TypeVar("Result")
 _FIXTURES_OF_TESTS = {"aitest_run", "aitest_session", "request"}
@@ -217,15 +217,7 @@ def _check_methods(cls: type[SessionMachine]) -> None:
                 f"Rule {where} asks for {quoted(missing)}, and a rule is given only what its strategies draw. {instead}"
             )
     for name, member in vars(cls).items():
-        if name in {*ours, "explore"} and any(hasattr(member, marker) for marker in _MARKERS):
+        if name in {*ours, "explore"} and is_declared(member):
             raise DeclarationError(
                 f"{cls.__name__}.{name} has the name of something that every SessionMachine has. Call it otherwise."
             )
-
-
-_MARKERS = (
-    PINNED_MARKER,
-    "hypothesis_stateful_rule",
-    "hypothesis_stateful_initialize_rule",
-    "hypothesis_stateful_invariant",
-)

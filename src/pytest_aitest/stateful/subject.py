@@ -11,7 +11,7 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.search.plan import Step
 
-from .declared import DeclaredInvariant, DeclaredRule, expect_nothing, invariants_of, rules_of
+from .declared import DeclaredInvariant, DeclaredRule, hold, invariants_of, rules_of
 from .machine import SessionMachine, Voice
 
 
@@ -105,8 +105,7 @@ class MachineSubject:
 
     def _held(self, invariant: DeclaredInvariant) -> None:
         __tracebackhide__ = True
-        if all(holds(self.machine) for holds in invariant.preconditions):
-            expect_nothing(invariant.name, invariant.check(self.machine))
+        hold(invariant, lambda: self.machine, self.session, lambda check: check())
 
     def end(self) -> None:
         try:

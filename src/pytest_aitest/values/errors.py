@@ -91,6 +91,11 @@ def is_provider_fault(kind: str | None) -> bool:
     return kind in get_args(ProviderFault)
 
 
+def is_by_chance(kind: str | None) -> bool:
+    """Whether an `error_kind` says more of the day than of the conversation: a server died, or a tool was too slow."""
+    return kind in ("server_died", "turn_timeout")
+
+
 def quoted(names: Iterable[str]) -> str:
     """`'a', 'b' and 'c'`, or `nothing`."""
     *most, last = [repr(name) for name in names] or ["nothing"]

@@ -32,8 +32,7 @@ from pytest_aitest.stateful import (
     precondition,
     rule,
 )
-from pytest_aitest.stateful.declared import invariants_of, pinned_of, rules_of
-from pytest_aitest.stateful.machine import _MARKERS
+from pytest_aitest.stateful.declared import _MARKERS, invariants_of, pinned_of, rules_of
 from pytest_aitest.stateful.values import StrategyRule
 from pytest_aitest.values.errors import DeclarationError
 
