@@ -7,18 +7,34 @@ that it holds; elsewhere it becomes a note about the order.
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 from pytest_aitest.conversation.session import Session
+from pytest_aitest.exploration.attempt import UNDECIDED
+from pytest_aitest.search.arguments import Listed
+from pytest_aitest.search.minimise import is_same
 from pytest_aitest.search.plan import LeftOut, Plan, Step
 from pytest_aitest.search.runner import StopSearchError
 from pytest_aitest.stateful.declared import DeclaredInvariant, hold, invariants_of
-from pytest_aitest.values.errors import AitestError, SessionError, ToolError, is_provider_fault
+from pytest_aitest.values.errors import AitestError, DeclarationError, SessionError, ToolError, is_provider_fault
 
 Ran = tuple[str, ...]
 """The tests that had run, in their order."""
+
+_MOST_TOLD = 8  # sets of values, in a message
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSet:
+    """One of those that a test is parametrized with."""
+
+    values: Mapping[str, Any]
+    never_decides: bool = False  # with these it is expected to fail
+
+
+_NO_VALUES = ValueSet(values={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,20 +44,36 @@ class FlowTest:
     name: str
     needs: frozenset[str] | None = None  # once these have run, what it asserts holds; None: nothing is promised
     phrasings: tuple[str, ...] = ()  # other words for what its user says first
+    values: tuple[ValueSet, ...] = ()  # that it is parametrized with, if others are not; the documented ones first
     never_decides: bool = False  # it is expected to fail
     is_initial: bool = False
 
     @property
-    def simplest(self) -> Mapping[str, Any]:
-        return {"phrasing": LeftOut()} if self.phrasings else {}
+    def documented(self) -> ValueSet:
+        return self.values[0] if self.values else _NO_VALUES
 
     @property
+    def simplest(self) -> Mapping[str, Any]:
+        return self.pool[0]
+
+    @cached_property
     def pool(self) -> Sequence[Mapping[str, Any]]:
-        return [self.simplest, *({"phrasing": words} for words in self.phrasings)]
+        words = [LeftOut(), *self.phrasings] if self.phrasings else []
+        phrasings: list[Mapping[str, Any]] = [{"phrasing": each} for each in words] or [{}]
+        if not self.values:
+            return phrasings
+        return Listed({**each.values, **phrasing} for each in self.values for phrasing in phrasings)
 
     def shrunk(self, argument: str, value: Any, fails: Callable[[Any], bool]) -> Any:
-        """The words as written, if they fail too."""
+        """The documented value, or the words as written, if they fail too."""
         return self.simplest[argument] if fails(self.simplest[argument]) else value
+
+    def chosen(self, arguments: Mapping[str, Any]) -> ValueSet | None:
+        """Which of its sets of values is among `arguments`, None where it has no such."""
+        for each in self.values or [_NO_VALUES]:
+            if all(name in arguments and is_same(arguments[name], value) for name, value in each.values.items()):
+                return each
+        return None
 
 
 @dataclass(kw_only=True)
@@ -109,8 +141,36 @@ class ExploredFlow:
     @property
     def signatures(self) -> Mapping[str, inspect.Signature]:
         """How its tests are called in a pinned method."""
-        phrasing = inspect.Parameter("phrasing", inspect.Parameter.KEYWORD_ONLY, default=LeftOut())
-        return {test.name: inspect.Signature([phrasing] if test.phrasings else []) for test in self.tests}
+        return {
+            test.name: inspect.Signature(
+                [
+                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+                    for name, value in test.simplest.items()
+                ]
+            )
+            for test in self.tests
+        }
+
+    def completed(self, pinned: Mapping[str, Plan]) -> dict[str, Plan]:
+        """Pinned orders with the documented values where they name none.
+
+        Raises:
+            DeclarationError: One names values that its test is not parametrized with.
+        """
+        return {name: tuple(self._completed(step, name) for step in plan) for name, plan in pinned.items()}
+
+    def _completed(self, step: Step, pinned: str) -> Step:
+        test = next(test for test in self.tests if test.name == step.rule)
+        step = replace(step, arguments={**test.simplest, **step.arguments})
+        if test.chosen(step.arguments) is not None:
+            return step
+        told = [Step(rule=test.name, arguments=each.values).code for each in test.values]
+        more = [f"{len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+        raise DeclarationError(
+            f"{self.kind.__name__}.{pinned} calls {step.code}, and {test.name} is not parametrized with these values. "
+            f"Only what its author lists is ever run: {', '.join([*told[:_MOST_TOLD], *more])}. Name one of these, or "
+            "add the values to @pytest.mark.parametrize."
+        )
 
     def decides(self, test: FlowTest, *, after: Ran, as_written: bool) -> bool:
         """Whether what a test asserts must hold there."""
@@ -129,29 +189,35 @@ class FlowSubject:
         self._tests = {test.name: test for test in flow.tests}
         self._invariants: Sequence[DeclaredInvariant] = invariants_of(flow.kind)
         self._ran: Ran = ()
+        self._values_are_documented = True  # of all tests that have run
 
     @cached_property
     def _loop(self) -> asyncio.Runner:
         return asyncio.Runner()
 
     def can_take(self, step: Step) -> bool:
-        return step.rule in self._tests
+        return step.rule in self._tests and self._tests[step.rule].chosen(step.arguments) is not None
 
-    def take(self, step: Step, arguments: Mapping[str, Any]) -> None:
+    def take(self, step: Step, arguments: Mapping[str, Any]) -> object:
         __tracebackhide__ = True
         test, after = self._tests[step.rule], self._ran
         self._ran = (*after, test.name)
-        phrasing = arguments.get("phrasing", LeftOut())
-        as_written = isinstance(phrasing, LeftOut)
-        self.session.rephrased = None if as_written else phrasing
+        chosen = test.chosen(step.arguments)  # not of `arguments`, which are copies and may look otherwise
+        self._values_are_documented &= chosen is test.documented
+        if chosen is not None and chosen.never_decides:
+            test = replace(test, never_decides=True)
+        phrasing = arguments.get("phrasing", LeftOut()) if test.phrasings else LeftOut()
+        as_written = isinstance(phrasing, LeftOut) and self._values_are_documented
+        self.session.rephrased = None if isinstance(phrasing, LeftOut) else phrasing
         if self._flow.decides(test, after=after, as_written=as_written):
-            self._call(getattr(self._flow.instance(), test.name))
+            self._run(test, arguments)
             held = True
         else:
-            held = self._holds(test)
+            held = self._holds(test, arguments)
         spoiled = any(is_provider_fault(result.error_kind) for result in self.session.results)
         if as_written and test.needs is None and not test.never_decides and not spoiled:
             self._flow.notes.note(test.name, after, held=held)
+        return None if held else UNDECIDED
 
     def checks(self) -> Iterator[tuple[str, Callable[[], object]]]:
         # Before its first test a flow has no agent, and so nothing to look at.
@@ -165,10 +231,15 @@ class FlowSubject:
         finally:
             self.session.close()
 
-    def _holds(self, test: FlowTest) -> bool:
+    def _run(self, test: FlowTest, arguments: Mapping[str, Any]) -> None:
+        __tracebackhide__ = True
+        values = {name: value for name, value in arguments.items() if name in test.documented.values}
+        self._call(getattr(self._flow.instance(), test.name), values)
+
+    def _holds(self, test: FlowTest, arguments: Mapping[str, Any]) -> bool:
         """Run a test whose failure is only noted; what is no verdict of its own goes on."""
         try:
-            self._call(getattr(self._flow.instance(), test.name))
+            self._run(test, arguments)
         except (ToolError, SessionError):  # as where it speaks to whoever an earlier test spoke to
             return False
         except (AitestError, StopSearchError):
@@ -183,10 +254,10 @@ class FlowSubject:
         __tracebackhide__ = True
         hold(invariant, self._flow.instance, self.session, self._call)
 
-    def _call(self, function: Callable[..., Any]) -> Any:
-        """Call a test or an invariant with the fixtures that it asks for."""
+    def _call(self, function: Callable[..., Any], values: Mapping[str, Any] | None = None) -> Any:
+        """Call a test or an invariant with the fixtures that it asks for, and a test with its values."""
         __tracebackhide__ = True
-        given = dict(self._flow.fixtures, aitest_session=self.session)
+        given = {**self._flow.fixtures, "aitest_session": self.session, **(values or {})}
         names = inspect.signature(function).parameters
         if "aitest_run" in names:
             given["aitest_run"] = self._flow.speaking(self.session)

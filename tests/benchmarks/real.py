@@ -167,16 +167,18 @@ def explorable(
 
     return Explorable(
         place=Place(name=subject.defect.name, nodeid="zoo", kind="ZooMachine", file="zoo.py", seed=seed, again=""),
-        rules=rules,
+        runner=TreeRunner(
+            subject=made,
+            rules=rules,
+            root=Node(),
+            budget=Budget(),
+            allow=allow,
+            offered=check_tools,
+            builtin_checks=chosen_checks(),
+            seed=seed,
+        ),
         pinned=pinned_plans(machine, signatures_of(machine)),
-        subject=made,
-        root=Node(),
-        budget=Budget(),
-        allow=allow,
-        offered=check_tools,
-        heard=lambda _: None,
         server_starts=lambda: Engine.shared().pool.started,
-        checks=chosen_checks(),
         led=led if is_led else None,
     )
 
@@ -220,16 +222,7 @@ def led(totals: Totals, defect: Defect, rules: Sequence[StrategyRule], seed: int
     subject, machine = begun(defect, seed, most_asked=search.STOCK_MOST_FRESH)
     with timed(totals, subject):
         made = explorable(machine, rules, subject, seed, is_led=True)
-        runner = TreeRunner(
-            subject=made.subject,
-            rules=rules,
-            root=made.root,
-            budget=made.budget,
-            allow=made.allow,
-            offered=made.offered,
-            heard=made.heard,
-            builtin_checks=made.checks,
-        )
+        runner = made.runner
         runner.run(made.pinned["documented"])
         assert made.led is not None
         leader = made.led(runner)

@@ -25,7 +25,7 @@ from .simulated import SimulatedRunner, rules_of
 from .zoo import Argument, Defect
 
 SEEDS = 10
-VARYING_SEEDS = 3
+VARYING_SEEDS = 10
 STOCK_EVERY = 5
 STOCK_MOST_FRESH = 3_000
 RANDOM_HALF = 2026

@@ -132,7 +132,8 @@ def findings(project: Project, *arguments: str) -> str:
 
 
 def order_notes(output: str) -> list[str]:
-    return re.findall(r"^aitest: (test_\w+ fails .*)$", output, flags=re.MULTILINE)
+    told = " ".join(output.partition("- conversations -")[2].split())
+    return re.findall(r"test_\w+ fails [^(.]*(?:\(.*?\)|orders)\. If it should .*?\)\.", told)
 
 
 def flow(body: str, *, marker: str = "explore=True") -> str:
@@ -196,7 +197,7 @@ def test_each_set_of_parameters_has_its_exploration_after_its_turns(project: Pro
     assert sorted(re.findall(r"::(\w+\[\w\]) PASSED", output)) == sorted(
         ["test_first[a]", "test_second[a]", "explore[a]", "test_first[b]", "test_second[b]", "explore[b]"]
     )
-    assert "aitest: TestChat::explore[a]: 16 of 25 plans" in output
+    assert "\nTestChat::explore[a]  16 of 25 plans" in output
     alone = explored(project, "-v", "test_chat.py::TestChat::explore[b]")
     assert re.findall(r"::(\S+) PASSED", alone) == ["TestChat::explore[b]"]
 
@@ -914,7 +915,7 @@ def test_the_turns_of_each_attempt_are_counted_once(project: Project) -> None:
 def test_the_turns_of_an_exploration_are_counted_once(project: Project) -> None:
     project.write(test_bank=BANK_FLOW)
     output = explored(project, "--aitest-plans=2")
-    fresh = int(re.search(r"explore: 2 plans, (\d+) fresh turns", output)[1])
+    fresh = int(re.search(r"explore  2 plans, (\d+) fresh turns", output)[1])
     assert f"aitest: {3 + fresh} turns, " in output
 
 

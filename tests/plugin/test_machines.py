@@ -265,7 +265,7 @@ def test_parameters_fixtures_initial_rules_notes_and_events(project: Project) ->
     assert "agent   two !!!!!!! own begin" in failure  # set up once for each of four items
     assert "note: counted 1\nnote: counted 2\nnote: counted 3\n" in failure
     assert 'Again: pytest "test_it.py::TestEcho::explore[two]" --hypothesis-seed=1' in failure
-    assert "aitest: TestEcho::explore[one]: counted, in " in said
+    assert re.search(r"^TestEcho::explore\[one\](.*\n )*.*counted: in \d+ plans", said, re.MULTILINE)
 
 
 def test_machines_are_collected_by_name_from_classes_mixins_and_unittest_cases_once_each(project: Project) -> None:
@@ -387,7 +387,7 @@ def test_what_fails_by_chance_is_told_with_an_honest_rate(project: Project) -> N
     assert 8 < int(failed[1]) < 32
 
 
-def test_what_an_exploration_that_passes_has_tried_stands_in_one_line(project: Project) -> None:
+def test_what_an_exploration_that_passes_has_tried_is_said(project: Project) -> None:
     said = output(
         project,
         """
@@ -407,10 +407,9 @@ def test_what_an_exploration_that_passes_has_tried_stands_in_one_line(project: P
             self.greet()
 """,
     )
-    told = [line for line in said.splitlines() if line.startswith("aitest: TestEcho")]
-    assert len(told) == 1
-    assert told[0].startswith("aitest: TestEcho::explore: 4 of 25 plans (no other order is left), ")
-    assert " fresh turns, 4 of 4 ordered pairs, free" in told[0]
+    told = " ".join(said.partition("- conversations -")[2].partition("aitest:")[0].split())
+    assert "TestEcho::explore 4 of 25 plans (no other order is left), " in told
+    assert " fresh turns, 4 of 4 ordered pairs, free" in told
 
 
 # Machines that Hypothesis's engine leads
@@ -505,7 +504,7 @@ def test_what_can_not_be_planned_is_led_by_hypothesis_with_the_same_output(proje
     # What `multiple` gave has no name of its own, but without its making there would have been no such conversation.
     assert made
     assert made[0].endswith("make()")
-    assert said.count("Fails 1 of 1 fresh run") == 5
+    assert said.partition("- conversations -")[0].count("Fails 1 of 1 fresh run") == 5
     assert max(map(int, re.findall(r"Tried (\d+) of 25 plans", said))) <= 25
     assert "TestBundle::documented" not in said  # it passes: results may be handed on
     assert "5 failed, 1 passed in" in said
@@ -1086,7 +1085,7 @@ def test_a_server_that_never_says_the_same_twice_is_remarked_once_and_nothing_fa
 """,
     )
     assert "1 passed" in said
-    assert said.count("What failed after such a playback was asked anew from its start.") == 1
+    assert said.count("What failed after that was asked anew from its start.") == 1
 
 
 def test_state_that_leaks_from_plan_to_plan_is_said_and_not_blamed_on_the_agent(project: Project) -> None:
@@ -1260,3 +1259,48 @@ def test_what_never_awaits_or_returns_a_verdict_is_no_check_and_is_refused(proje
     assert "TestIt.holds is `async def`" in said
     assert "Invariant holds returned False" in said
     assert "TestIt.asks" in said
+
+
+TWO_DEFECTS = """
+    class TestTwo(SessionMachine):
+        agent = echo_agent
+
+        @rule()
+        def greet(self):
+            self.say("Hello")
+
+        @rule()
+        def thank(self):
+            self.say("Thanks")
+            assert len(self.session.turns) < 3
+
+        @invariant()
+        def greeted_once(self):
+            assert [turn.user for turn in self.session.turns].count("Hello") < 2
+"""
+
+
+def test_an_exploration_ends_at_its_first_finding_or_keeps_going_and_shows_all(project: Project) -> None:
+    first = output(project, TWO_DEFECTS)
+    assert first.count("shortest conversation that fails") == 1
+    both = output(project, TWO_DEFECTS, "--aitest-keep-going")
+    head, _, also = of_test(both, "TestTwo.explore").partition("- also found -")
+    assert {tuple(conversation(head)), tuple(conversation(also))} == {("thank()",) * 3, ("greet()", "greet()")}
+    told = " ".join(both.partition("- conversations -")[2].split())
+    assert "greeted_once fails." in told
+    assert "thank fails." in told
+
+
+def test_the_ini_file_may_say_that_all_explorations_run(project: Project) -> None:
+    costly = """
+    class TestCostly(SessionMachine):
+        agent = Agent(provider=Provider(model="azure/none-such", price=(1, 1)))
+
+        @rule()
+        def greet(self):
+            self.say("Hello")
+"""
+    assert "add --aitest-explore" in output(project, costly, "-rs")
+    asked = output(project, costly, "-o", "aitest_explore=always")
+    assert "ProviderError: " in asked  # it was asked, and there is no key
+    assert "add --aitest-explore" in output(project, costly, "-rs", "-o", "aitest_explore=free")

@@ -122,8 +122,8 @@ def test_every_check_can_be_switched_off() -> None:
         (
             {"answer_no_empty": False},
             "There is no built-in check 'answer_no_empty'."
-            " The checks are 'only_offered_tools', 'arguments_fit_schema', 'no_repeated_call', 'answer_not_empty' and "
-            "'no_hidden_tool_error'. Did you mean 'answer_not_empty'?",
+            " The checks are 'servers_stay_alive', 'only_offered_tools', 'arguments_fit_schema', 'no_repeated_call', "
+            "'answer_not_empty' and 'no_hidden_tool_error'. Did you mean 'answer_not_empty'?",
         ),
         (
             {"answer_not_empty": 3},
@@ -187,9 +187,18 @@ def test_only_the_newest_turn_is_judged() -> None:
     assert list(violations(said(), chosen_checks())) == []
 
 
-@pytest.mark.parametrize("kind", ["rate_limit", "timeout", "bad_answer", "server_died", "turn_timeout"])
+@pytest.mark.parametrize("kind", ["rate_limit", "timeout", "bad_answer", "turn_timeout"])
 def test_an_agent_is_not_blamed_for_what_others_broke(kind: Any) -> None:
     assert complaints(turn(call("fly"), answer="", error="It broke.", error_kind=kind)) == {}
+
+
+def test_of_a_turn_in_which_a_server_died_only_that_is_judged() -> None:
+    newest = turn(call("fly"), answer="", error="Server 'air' died: exit code 3.", error_kind="server_died")
+    assert complaints(newest) == {
+        "servers_stay_alive": "Turn 1: a server did not live through it.\nServer 'air' died: exit code 3.\n"
+        'To switch this off: checks = {"servers_stay_alive": False}'
+    }
+    assert complaints(newest, servers_stay_alive=False) == {}
 
 
 def test_the_first_violation_is_raised_and_all_can_be_had() -> None:

@@ -7,7 +7,9 @@ import pytest
 
 from pytest_aitest import Agent, DeclarationError, Provider, ProviderError, Session, SessionError, ToolError
 from pytest_aitest.checks import called_only_after
-from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest, OrderNotes, check_invariants
+from pytest_aitest.exploration.attempt import UNDECIDED
+from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest, OrderNotes, ValueSet, check_invariants
+from pytest_aitest.search.arguments import Listed
 from pytest_aitest.search.plan import LeftOut, Step
 from pytest_aitest.search.runner import StopSearchError
 from pytest_aitest.stateful import invariant, precondition
@@ -153,6 +155,16 @@ def test_what_is_no_verdict_of_the_test_goes_on_from_everywhere(error: BaseExcep
     assert list(flow.notes.lines()) == []
 
 
+@pytest.mark.parametrize("needs", [None, frozenset({FIRST})])
+def test_a_step_says_that_it_failed_in_what_does_not_count_there(needs: frozenset[str] | None) -> None:
+    faults: dict[str, BaseException] = {}
+    flow = flow_of(FlowTest(name=FIRST), FlowTest(name=SECOND, needs=needs), fixtures={"faults": faults})
+    assert begun(flow).take(Step(rule=SECOND), {}) is not UNDECIDED
+    assert taken(flow, FIRST).take(Step(rule=SECOND), {}) is not UNDECIDED
+    faults[SECOND] = AssertionError()
+    assert begun(flow).take(Step(rule=SECOND), {}) is UNDECIDED
+
+
 def test_what_fails_where_its_promise_does_not_hold_is_not_even_noted() -> None:
     tests = FlowTest(name=FIRST), FlowTest(name=SECOND, needs=frozenset({FIRST}))
     flow = flow_of(*tests, fixtures={"faults": {SECOND: AssertionError()}})
@@ -249,6 +261,173 @@ def test_a_test_with_phrasings_is_a_rule_with_an_argument() -> None:
     assert list(FlowTest(name=FIRST).pool) == [{}]
     assert [*flow_of(test).signatures[FIRST].parameters] == ["phrasing"]
     assert [*flow_of().signatures[FIRST].parameters] == []
+
+
+# Other values
+
+
+class Paying:
+    """Its second test pays; what it is told to raise stands in `faults`."""
+
+    def test_first(self, faults: dict[str, BaseException]) -> None:
+        self._raise(faults, "test_first")
+
+    def test_pay(self, amount: int, account: str, faults: dict[str, BaseException], paid: list[object]) -> None:
+        paid.append((amount, account))
+        self._raise(faults, "test_pay")
+
+    def test_last(self, faults: dict[str, BaseException]) -> None:
+        self._raise(faults, "test_last")
+
+    def _raise(self, faults: dict[str, BaseException], name: str) -> None:
+        if name in faults:
+            raise faults[name]
+
+
+USUAL: dict[str, Any] = {"amount": 200, "account": "savings"}
+OTHER: dict[str, Any] = {"amount": 1, "account": "checking"}
+EXPECTED_TO_FAIL: dict[str, Any] = {"amount": 0, "account": "savings"}
+SETS = ValueSet(values=USUAL), ValueSet(values=OTHER), ValueSet(values=EXPECTED_TO_FAIL, never_decides=True)
+PAY, LAST = "test_pay", "test_last"
+
+
+def paying(*, faults: dict[str, BaseException] | None = None, needs: dict[str, Any] | None = None, **more: Any) -> Any:
+    promised = {name: frozenset(each) for name, each in (needs or {}).items()}
+    tests = [
+        FlowTest(name=FIRST, needs=promised.get(FIRST)),
+        FlowTest(name=PAY, needs=promised.get(PAY), values=SETS),
+        FlowTest(name=LAST, needs=promised.get(LAST)),
+    ]
+    fixtures = {"faults": faults or {}, "paid": [], "account": "of a fixture"}
+    return flow_of(*tests, kind=Paying, fixtures=fixtures, **more)
+
+
+def paid(flow: ExploredFlow, *steps: Step | str) -> FlowSubject:
+    subject = begun(flow)
+    for step in steps:
+        taken = Step(rule=step) if isinstance(step, str) else step
+        subject.take(taken, taken.arguments)
+    return subject
+
+
+def pay(values: dict[str, Any]) -> Step:
+    return Step(rule=PAY, arguments=values)
+
+
+def test_a_test_with_values_is_a_rule_with_arguments_that_stay_together() -> None:
+    test = FlowTest(name=PAY, values=SETS)
+    assert test.simplest == USUAL
+    assert isinstance(test.pool, Listed)
+    assert list(test.pool) == [USUAL, OTHER, EXPECTED_TO_FAIL]
+    assert test.shrunk("amount", 1, lambda value: True) == 200
+    assert test.shrunk("amount", 1, lambda value: False) == 1
+    assert [step.code for step in flow_of(test).plan] == ["test_pay(amount=200, account='savings')"]
+    assert str(flow_of(test).signatures[PAY]) == "(*, amount=200, account='savings')"
+
+
+def test_each_set_of_values_is_put_in_all_words() -> None:
+    pool = FlowTest(name=PAY, values=SETS[:2], phrasings=("please",)).pool
+    assert list(pool) == [{**values, "phrasing": words} for values in (USUAL, OTHER) for words in (LeftOut(), "please")]
+
+
+def test_a_step_is_taken_with_its_values_which_go_before_fixtures() -> None:
+    flow = paying()
+    paid(flow, pay(OTHER), pay(USUAL))
+    assert flow.fixtures["paid"] == [(1, "checking"), (200, "savings")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"amount": 1, "account": "savings"}, {"amount": 200, "account": "checking"}, {"amount": 1}, {}, {"amount": "1"}],
+    ids=repr,
+)
+def test_values_that_are_not_listed_together_are_not_taken(values: dict[str, Any]) -> None:
+    subject = begun(paying())
+    assert subject.can_take(pay(OTHER))
+    assert not subject.can_take(pay(values))
+
+
+def test_values_are_told_apart_by_how_they_are_written() -> None:
+    """As two steps are; a type that refuses to be compared, or that is equal to all, is as good as any other."""
+
+    class Odd:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __eq__(self, other: object) -> bool:
+            raise TypeError("no")
+
+        __hash__ = None  # type: ignore[assignment]
+
+        def __repr__(self) -> str:
+            return f"Odd({self.name!r})"
+
+    sets = ValueSet(values={"odd": Odd("a")}), ValueSet(values={"odd": Odd("b")})
+    test = FlowTest(name=PAY, values=sets)
+    assert test.chosen({"odd": Odd("b")}) is sets[1]
+    assert test.chosen({"odd": Odd("c")}) is None
+
+
+FAULT = AssertionError("no")
+
+
+def test_in_the_documented_order_a_test_decides_with_its_documented_values_only() -> None:
+    with pytest.raises(AssertionError):
+        paid(paying(faults={PAY: FAULT}), FIRST, pay(USUAL))
+    flow = paying(faults={PAY: FAULT})
+    paid(flow, FIRST, pay(OTHER))
+    assert list(flow.notes.lines()) == []
+
+
+def test_after_other_values_no_later_test_decides_in_the_documented_order() -> None:
+    with pytest.raises(AssertionError):
+        paid(paying(faults={LAST: FAULT}), FIRST, pay(USUAL), LAST)
+    flow = paying(faults={LAST: FAULT})
+    paid(flow, FIRST, pay(OTHER), LAST)
+    assert list(flow.notes.lines()) == []  # nor is the order to blame
+
+
+def test_a_promise_holds_with_whatever_values() -> None:
+    for step, needs in ((PAY, {PAY: ()}), (LAST, {LAST: {PAY}})):
+        with pytest.raises(AssertionError):
+            paid(paying(faults={step: FAULT}, needs=needs), pay(OTHER), LAST)
+    with pytest.raises(AssertionError):
+        paid(paying(faults={PAY: FAULT}, is_strict=True), pay(OTHER))
+
+
+def test_with_values_that_are_expected_to_fail_a_test_never_decides() -> None:
+    flow = paying(faults={PAY: FAULT}, needs={PAY: ()}, is_strict=True)
+    assert begun(flow).take(pay(EXPECTED_TO_FAIL), EXPECTED_TO_FAIL) is UNDECIDED
+    assert list(flow.notes.lines()) == []
+
+
+def test_a_pinned_order_is_completed_by_the_documented_values() -> None:
+    flow = flow_of(FlowTest(name=FIRST), FlowTest(name=PAY, values=SETS, phrasings=("please",)))
+    kept = (Step(rule=PAY, arguments={"phrasing": "please"}), Step(rule=FIRST), pay(OTHER))
+    plan = flow.completed({"kept": kept})["kept"]
+    assert [step.code for step in plan] == [
+        "test_pay(amount=200, account='savings', phrasing='please')",
+        "test_first()",
+        "test_pay(amount=1, account='checking')",
+    ]
+    assert [list(step.arguments) for step in plan] == [
+        ["amount", "account", "phrasing"],
+        [],
+        ["amount", "account", "phrasing"],
+    ]
+
+
+def test_a_pinned_order_that_names_values_that_are_not_listed_is_refused() -> None:
+    with pytest.raises(
+        DeclarationError, match=r"Paying.kept calls test_pay\(amount=1, account='savings'\), and .* ever"
+    ):
+        paying().completed({"kept": (pay({"amount": 1}),)})
+    many = FlowTest(name=PAY, values=tuple(ValueSet(values={"amount": amount}) for amount in range(12)))
+    with pytest.raises(DeclarationError, match=r"test_pay\(amount=7\), 4 more\. Name one of these"):
+        flow_of(many).completed({"kept": (pay({"amount": 12}),)})
+
+
+# Words
 
 
 def test_whatever_speaks_is_given_the_session_which_knows_the_words() -> None:

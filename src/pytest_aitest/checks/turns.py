@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import referencing
 
-from pytest_aitest.values.errors import DeclarationError, did_you_mean, is_by_chance, is_provider_fault, quoted
+from pytest_aitest.values.errors import DeclarationError, did_you_mean, is_provider_fault, quoted
 from pytest_aitest.values.model import ToolSpec
 from pytest_aitest.values.plain import call_text, inert, one_line
 from pytest_aitest.values.transcript import Transcript, Turn
@@ -54,7 +54,7 @@ def chosen_checks(*wishes: Mapping[str, bool | int]) -> tuple[Check, ...]:
     True and False switch a check on and off, a number switches it on with that bound.
 
     >>> [check.name for check in chosen_checks({"no_repeated_call": 5, "answer_not_empty": False})]
-    ['only_offered_tools', 'arguments_fit_schema', 'no_repeated_call']
+    ['servers_stay_alive', 'only_offered_tools', 'arguments_fit_schema', 'no_repeated_call']
 
     Raises:
         DeclarationError: There is no such check, or it has no such bound.
@@ -109,12 +109,14 @@ def read_checks(text: str) -> dict[str, bool | int]:
 def violations(transcript: Transcript, checks: Iterable[Check]) -> Iterator[CheckError]:
     """What `checks` have against the newest turn, as errors that nobody has raised yet.
 
-    A turn that the agent could not end is not judged: its provider failed, a server died, or its time was up.
+    A turn that its provider failed, or whose time was up, is not judged; of one in which a server died, only that.
     """
     for turn in transcript.turns[-1:]:
-        if is_provider_fault(turn.error_kind) or is_by_chance(turn.error_kind):
+        if is_provider_fault(turn.error_kind) or turn.error_kind == "turn_timeout":
             return
         for check in checks:
+            if turn.error_kind == "server_died" and check.judge is not _dead_server:
+                continue
             if complaint := check.complaint(turn):
                 message = f"Turn {len(transcript.turns)}: {complaint}\n"
                 switch = f'To switch this off: checks = {{"{check.name}": False}}'
@@ -139,6 +141,10 @@ def check_turn(transcript: Transcript, checks: Iterable[Check]) -> None:
     __tracebackhide__ = True
     for violation in violations(transcript, checks):
         raise violation
+
+
+def _dead_server(turn: Turn) -> str:
+    return f"a server did not live through it.\n{turn.error}" if turn.error_kind == "server_died" else ""
 
 
 def _unoffered_tool(turn: Turn) -> str:
@@ -246,6 +252,7 @@ def _words(text: str) -> set[str]:
 
 
 BUILT_IN = (
+    Check(name="servers_stay_alive", judge=_dead_server),
     Check(name="only_offered_tools", judge=_unoffered_tool),
     Check(name="arguments_fit_schema", judge=_unfit_arguments),
     Check(name="no_repeated_call", judge=_repeated_call, most=3),  # look, act, look again, and one to spare

@@ -8,9 +8,12 @@ from pytest_aitest.values.errors import is_by_chance, is_provider_fault
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.transcript import Turn
 
+from .first_answers import FirstAnswers
 from .keys import UnkeyableError
 from .servers import Connection, ToolOutcome
 from .tree import Called, Event, EventOutcome, Node, Sample
+
+_CHANGES = "Answering changes what the agent's callables close over, which makes it another agent each time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class Past:
         before_live: Called, by whoever speaks, before an event is asked live; may raise.
         offered: Told of the tools that an agent is about to be offered; may raise.
         heard: Told of each turn that was asked live.
+        first_answers: Those of other sessions, to compare with.
     """
 
     def __init__(
@@ -45,9 +49,11 @@ class Past:
         before_live: Callable[[Event], None] = lambda _: None,
         offered: Callable[[Sequence[Connection]], None] = lambda _: None,
         heard: Callable[[Turn], object] = lambda _: None,
+        first_answers: FirstAnswers | None = None,
     ) -> None:
         self._start = start or Node()
-        self._heard = heard
+        self.heard = heard
+        self._first_answers = first_answers or FirstAnswers()
         self.replays = replays
         self.reseeds = reseeds
         self._seed = seed
@@ -56,15 +62,21 @@ class Past:
         self.events: list[Happened] = []
         self.fresh = 0  # turns that were asked live
         self.replayed = 0  # turns that were not
-        self.differences: list[str] = []  # of servers, from what they had said when this past was the present
+        self.differences: list[str] = []  # of servers, from what they had said to the same calls before
         self.looks: list[tuple[Called, ToolOutcome]] = []  # what a check has seen, for it to be shown
-        self.unknowable: str | None = None  # what keeps events from being replayed
+        self.unknowable: str | None = None  # why events are not replayed
         self.begin_step()
 
     @property
     def node(self) -> Node:
         """The history so far."""
         return self.events[-1].sample.node if self.events else self._start
+
+    @property
+    def has_met_chance(self) -> bool:
+        """Whether a turn ended in what says more of the day than of the conversation."""
+        outcomes = (happened.sample.outcome for happened in self.events)
+        return any(isinstance(outcome, Turn) and is_by_chance(outcome.error_kind) for outcome in outcomes)
 
     def begin_step(self, wanted: Sequence[int] = (), *, again: int | None = None) -> None:
         """Say which samples the coming events shall take where they are known, or which number in any case."""
@@ -93,7 +105,7 @@ class Past:
         try:
             samples = self.node.samples(event)
         except UnkeyableError as error:
-            self.unknowable = str(error)
+            self.unknowable = f"The agent holds {error}, which can't be compared"
             return None
         if self._again is not None:
             return samples[self._again] if self._again < len(samples) else None
@@ -113,8 +125,13 @@ class Past:
         kind = None
         if isinstance(outcome, Turn):
             self.fresh += 1
-            self._heard(outcome)
+            self.heard(outcome)
             kind = outcome.error_kind
+        if not is_by_chance(kind):
+            earlier = (happened.sample.outcome for happened in self.events)
+            self.differences += self._first_answers.differences(earlier, event, outcome)
+        if event.has_changed():
+            self.unknowable = _CHANGES
         sample = self.node.add(event, outcome, keep=not (is_provider_fault(kind) or is_by_chance(kind)))
         self.events.append(Happened(event=event, sample=sample))
 
@@ -123,7 +140,7 @@ class Past:
         try:
             outcome = self.node.observed.get(look.key) if self.replays else None
         except UnkeyableError as error:
-            self.unknowable = str(error)
+            self.unknowable = f"The agent holds {error}, which can't be compared"
             return None
         if outcome is not None:
             self.looks.append((look, outcome))
@@ -142,6 +159,6 @@ class Past:
 
     def up_to(self, count: int) -> "Past":
         """A past of its own with the first so many events of this one, and nothing live."""
-        past = Past(self._start, replays=self.replays, reseeds=self.reseeds, seed=self._seed, heard=self._heard)
+        past = Past(self._start, replays=self.replays, reseeds=self.reseeds, seed=self._seed, heard=self.heard)
         past.events = self.events[:count]
         return past

@@ -41,6 +41,13 @@ class _Keyed(ABC):
             raise key.with_traceback(None)
         return key
 
+    def has_changed(self) -> bool:
+        """Whether it depends on something that is not now what it was when this began."""
+        try:
+            return bool(self.key != self._made_key())
+        except UnkeyableError:
+            return False
+
     @abstractmethod
     def _made_key(self) -> Hashable: ...
 

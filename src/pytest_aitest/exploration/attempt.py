@@ -7,19 +7,24 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from pytest_aitest.checks import Check, violations
 from pytest_aitest.conversation.past import Happened
+from pytest_aitest.conversation.servers import ToolOutcome
 from pytest_aitest.conversation.session import Session
+from pytest_aitest.conversation.tree import Called, Event, EventOutcome
 from pytest_aitest.search.plan import Given, Plan, Step
 from pytest_aitest.search.runner import Failure, StopSearchError
 from pytest_aitest.values.errors import AitestError, ProviderError, ProviderFault, ToolError, is_provider_fault
 from pytest_aitest.values.record import StepRecord, ToolLook
 from pytest_aitest.values.result import AgentResult
-from pytest_aitest.values.transcript import Turn
+from pytest_aitest.values.transcript import Turn, TurnRecord
 
 from .frames import place_of
+
+UNDECIDED: Final = object()
+"""What a step returns that failed in what does not count there."""
 
 
 class Subject(Protocol):
@@ -32,7 +37,7 @@ class Subject(Protocol):
         ...
 
     def take(self, step: Step, arguments: Mapping[str, Any]) -> Any:
-        """Take it; what it returns may be given to later steps."""
+        """Take it; what it returns may be given to later steps, unless it is `UNDECIDED`."""
         ...
 
     def checks(self) -> Iterable[tuple[str, Callable[[], object]]]:
@@ -52,6 +57,28 @@ class Verdicts:
     fails: tuple[type[BaseException], ...] = ()  # a failure, though no Exception
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A step that was taken, and what happened in it; its record is made where somebody asks for it."""
+
+    code: str
+    happened: Sequence[Happened] = ()
+    looks: Sequence[tuple[Called, ToolOutcome]] = ()  # of the check that failed after it
+
+    @property
+    def record(self) -> StepRecord:
+        """What is told of it."""
+        return StepRecord(
+            code=self.code,
+            happened=tuple(_shown(happened.event, happened.sample.outcome) for happened in self.happened),
+            looks=tuple(ToolLook(call=str(look), said=outcome.text) for look, outcome in self.looks),
+        )
+
+
+def _shown(event: Event, outcome: EventOutcome) -> TurnRecord | ToolLook:
+    return outcome.record if isinstance(outcome, Turn) else ToolLook(call=str(event), said=outcome.text)
+
+
 @dataclass(kw_only=True)
 class Attempt:
     """One plan on one subject; `run` it once, then read what came of it."""
@@ -60,9 +87,10 @@ class Attempt:
     builtin_checks: Sequence[Check] = ()
     verdicts: Verdicts = field(default_factory=Verdicts)
     executed: Plan = ()
-    records: tuple[StepRecord, ...] = ()
+    taken: tuple[Taken, ...] = ()
     failure: Failure | None = None
     inapplicable: str | None = None
+    is_undecided: bool = False  # whether the step taken last failed in what does not count there
     ours: Exception | None = None  # what went wrong, and is not the agent's
 
     def run(self, plan: Plan, *, again: int = 0) -> None:
@@ -92,19 +120,20 @@ class Attempt:
             can_take = self.subject.can_take(step)
         if self.failure is not None:  # the precondition itself failed
             self.executed = (*self.executed, step)
-            self.records = (*self.records, StepRecord(code=str(step)))
+            self.taken = (*self.taken, Taken(code=str(step)))
         if not can_take:
             return
         session = self.subject.session
         past, turns_before = session.past, len(session.results)
         past.begin_step(step.samples, again=again)
+        returned: object = None
         with self._judged(step.rule):
             returned = self.subject.take(step, _filled_in(step, results))
             if step.gives is not None:
                 results[step.gives] = returned
-        happened = tuple(_shown(happened) for happened in past.this_step)
+        self.is_undecided = returned is UNDECIDED
         self.executed = (*self.executed, replace(step, samples=past.samples))
-        self.records = (*self.records, StepRecord(code=str(step), happened=happened))
+        self.taken = (*self.taken, Taken(code=str(step), happened=past.this_step))
         self._blame_provider(session.results[turns_before:])
         self._check_turns(session.results[turns_before:])
         self.check()
@@ -134,9 +163,8 @@ class Attempt:
                     check()
             finally:
                 session.call_mode = "event"
-            if self.failure is not None and self.records:
-                looks = tuple(ToolLook(call=str(look), said=outcome.text) for look, outcome in session.past.looks)
-                self.records = (*self.records[:-1], replace(self.records[-1], looks=looks))
+            if self.failure is not None and self.taken:
+                self.taken = (*self.taken[:-1], replace(self.taken[-1], looks=session.past.looks))
 
     @contextmanager
     def _judged(self, check: str) -> Iterator[None]:
@@ -179,8 +207,3 @@ def _copied(value: Any) -> Any:
         return copy.deepcopy(value)
     except Exception:  # noqa: BLE001 - what can't be copied is given as it is
         return value
-
-
-def _shown(happened: Happened) -> Turn | ToolLook:
-    outcome = happened.sample.outcome
-    return outcome if isinstance(outcome, Turn) else ToolLook(call=str(happened.event), said=outcome.text)

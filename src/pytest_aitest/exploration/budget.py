@@ -4,9 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from pytest_aitest.search.runner import StopSearchError
 from pytest_aitest.values.transcript import Turn
+
+_MANY = 10**9
 
 
 class BudgetSpentError(StopSearchError):
@@ -24,6 +27,11 @@ class Budget:
     spent_usd: float = 0.0
     spent_seconds: float = 0.0
     _since: float | None = None
+
+    @classmethod
+    def unlimited(cls) -> Self:
+        """No limit of any kind."""
+        return cls(calls=_MANY, usd=_MANY)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -30,34 +30,36 @@ def record_of(
     runner: TreeRunner,
     place: Place,
     pinned: Mapping[str, Plan],
+    remembers: bool,
     server_starts: int,
     seconds: float,
 ) -> ExplorationRecord:
     """The record of an exploration that has ended."""
     failed_pinned = {found.found_in for found in exploration.findings}
-    costs = [turn.cost_usd for turn in runner.fresh]
     return ExplorationRecord(
         name=place.name,
         again=place.again,
         seed=exploration.seed,
         plans_tried=exploration.tried,
         plans=exploration.plans,
-        pairs_covered=len(exploration.pairs),
-        pairs=exploration.possible_pairs,
-        spent=Spent(
+        rules=tuple(rule.name for rule in runner.rules),
+        initial_rules=tuple(rule.name for rule in runner.rules if rule.is_initial),
+        covered=exploration.pairs,
+        spent=Spent.on(
+            runner.fresh,
             find=exploration.turns["find"].fresh,
             shrink=exploration.turns["shrink"].fresh,
             confirm=exploration.turns["confirm"].fresh,
             replayed=runner.replayed,
-            model_calls=sum(turn.model_calls for turn in runner.fresh),
-            tokens=sum(turn.prompt_tokens + turn.completion_tokens for turn in runner.fresh),
-            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
             server_starts=server_starts,
             seconds=seconds,
         ),
-        findings=tuple(_finding(found, place=place, stopped=exploration.stopped) for found in exploration.findings),
+        findings=tuple(
+            _finding(found, place, exploration.stopped, _keeping(found, pinned, remembers=remembers))
+            for found in exploration.findings
+        ),
         pinned=tuple(
-            PinnedOrder(name=name, steps=[str(step) for step in plan], passes=name not in failed_pinned)
+            PinnedOrder(name=name, steps=tuple(str(step) for step in plan), passes=name not in failed_pinned)
             for name, plan in pinned.items()
         ),
         why_ended=_why_ended(exploration),
@@ -83,25 +85,38 @@ def _error_text(error: BaseException | None) -> str:
     return "" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _finding(found: Found, *, place: Place, stopped: BaseException | None) -> Finding:
+def _keeping(found: Found, pinned: Mapping[str, Plan], *, remembers: bool) -> tuple[str, str]:
+    """Code that keeps it, and what is to be said of that."""
+    steps = [step.code for step in found.plan]
+    if same := next((name for name, plan in pinned.items() if [step.code for step in plan] == steps), ""):
+        return "", f"`{same}` is this very conversation: it is kept already."
+    if unkept := without_literal(found.plan):
+        return "", f"{unkept} can't be written as code: an argument has no literal form."
+    code = method_text(found.plan, check=found.failure.check)
+    return code, "" if remembers else "Nothing else remembers it: Hypothesis has no example database here."
+
+
+def _finding(found: Found, place: Place, stopped: BaseException | None, keeping: tuple[str, str]) -> Finding:
     low, high = found.rate.interval if found.rate is not None else (0.0, 1.0)
-    unkept = without_literal(found.plan)
+    keep, keep_remark = keeping
     return Finding(
         check=found.failure.check,
         error=_error_text(found.failure.error),
+        place=found.failure.place,
+        verdict="unstable" if found.is_unstable else found.verdict,
         steps=found.outcome.evidence.records,
         is_minimal=found.is_minimal,
         why_not_minimal="" if found.is_minimal or stopped is None else _why_stopped(stopped),
         necessity=tuple(
-            Necessity(step=number, passed=necessity.samples)
-            for number, necessity in enumerate(found.necessity, 1)
-            if necessity.samples
+            Necessity(step=number, passed=without.samples, result=without.result, by=without.by)
+            for number, without in enumerate(found.necessity, 1)
+            if without.samples or without.result != "passes"
         ),
         confirmation=None
         if found.rate is None
         else Confirmation(failed=found.rate.failed, runs=found.rate.runs, low=low, high=high),
-        keep="" if unkept else method_text(found.plan, check=found.failure.check),
+        keep=keep,
         keep_where=f"{place.kind}, {place.file}",
-        cannot_keep=f"{unkept} can't be written as code: an argument has no literal form." if unkept else "",
+        keep_remark=keep_remark,
         notes=found.outcome.evidence.notes,
     )

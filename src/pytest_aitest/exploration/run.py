@@ -3,31 +3,24 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 from hypothesis.database import ExampleDatabase
 
-from pytest_aitest.checks import Check
-from pytest_aitest.conversation.past import Past
-from pytest_aitest.conversation.servers import Connection
-from pytest_aitest.conversation.tree import Event, Node
-from pytest_aitest.search.exploration import Exploration, Finding
+from pytest_aitest.search.exploration import Exploration, Finding, Progress
 from pytest_aitest.search.explore import explore
 from pytest_aitest.search.meter import Turns
 from pytest_aitest.search.plan import Plan
-from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
+from pytest_aitest.search.runner import Outcome, StopSearchError
 from pytest_aitest.values.record import ExplorationRecord
-from pytest_aitest.values.transcript import Turn
 
-from .attempt import Attempt, Subject, Verdicts
-from .budget import Budget
+from .attempt import Attempt
 from .keep import KeptFailures
 from .record import Place, record_of
 from .runner import TreeRunner
 
-_MANY = 10**9
 _ENGINE = "Hypothesis's engine"
 _UNDOCUMENTED = 4  # as long as a pinned order might be
 
@@ -43,9 +36,9 @@ class Limits:
     tolerate: float = 0.0
     keep_going: bool = False
 
-    def turns(self, pinned: Iterable[Plan]) -> int:
-        """How many steps a plan has, where these are documented."""
-        return min(self.plan_turns or 2 * max(map(len, pinned), default=_UNDOCUMENTED), self.most_turns)
+    def turns(self, documented: Iterable[int]) -> int:
+        """How many steps a plan has, where there are documented orders of so many."""
+        return min(self.plan_turns or 2 * max(documented, default=_UNDOCUMENTED), self.most_turns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,41 +46,15 @@ class Explorable:
     """A machine or a session class, with all that its plans need."""
 
     place: Place
-    rules: Sequence[Rule]
+    runner: TreeRunner
     pinned: Mapping[str, Plan]
-    subject: Callable[[Past], Subject]  # that takes the steps of one plan
-    root: Node  # the empty history
-    budget: Budget
-    allow: Callable[[Event], None]  # see `TreeRunner`
-    offered: Callable[[Sequence[Connection]], None]
-    heard: Callable[[Turn], object]
     server_starts: Callable[[], int]  # in this process so far
-    checks: Sequence[Check] = ()
+    watch: Callable[[Progress], object] = lambda _: None  # told how far the search is
     led: "Callable[[TreeRunner], Leader] | None" = None  # who chooses steps where no plan can be made ahead
-    verdicts: Verdicts = field(default_factory=Verdicts)
-
-    def _runner(self) -> TreeRunner:
-        return TreeRunner(
-            subject=self.subject,
-            rules=self.rules,
-            root=self.root,
-            budget=self.budget,
-            builtin_checks=self.checks,
-            verdicts=self.verdicts,
-            allow=self.allow,
-            offered=self.offered,
-            heard=self.heard,
-            seed=self.place.seed,
-        )
 
     def run_pinned(self, name: str) -> Outcome:
-        """Carry out a pinned order, live; others may read of it in the tree.
-
-        It is a test like any other: what explorations may ask and spend is nothing to it.
-        """
-        runner = self._runner()
-        runner.allow, runner.offered, runner.budget = _anything, _anything, Budget(calls=_MANY, usd=_MANY)
-        return runner.run_live(self.pinned[name])
+        """Carry out a pinned order, live; others may read of it in the tree."""
+        return self.runner.unrestrained().run_live(self.pinned[name])
 
     def explore(
         self, limits: Limits, *, database: ExampleDatabase | None
@@ -97,12 +64,12 @@ class Explorable:
         Returns:
             What was found out, its record, and how many steps were taken.
         """
-        runner = self._runner()
+        runner = self.runner
         kept_failures = KeptFailures(database, test=self.place.nodeid)
-        kept = list(kept_failures.plans({rule.name: list(rule.simplest) for rule in self.rules}))
+        kept = list(kept_failures.plans({rule.name: list(rule.simplest) for rule in runner.rules}))
         began, starts = time.monotonic(), self.server_starts()
-        with self.budget.running():
-            exploration = self._explored(runner, limits, kept)
+        with runner.budget.running():
+            exploration = self._explored(limits, kept)
         for finding in exploration.findings:
             kept_failures.save(finding.plan)
         if exploration.stopped is None and not exploration.findings:
@@ -113,42 +80,44 @@ class Explorable:
             runner=runner,
             place=self.place,
             pinned=self.pinned,
+            remembers=database is not None,
             server_starts=self.server_starts() - starts,
             seconds=time.monotonic() - began,
         )
         return exploration, record, runner.steps
 
-    def _explored(self, runner: TreeRunner, limits: Limits, kept: Sequence[Plan]) -> Exploration:
+    def _explored(self, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         search = partial(
             explore,
-            runner,
-            plan_turns=limits.turns(self.pinned.values()),
+            self.runner,
+            plan_turns=limits.turns(map(len, self.pinned.values())),
             seed=self.place.seed,
             confirm_runs=limits.confirm_runs,
             tolerate=limits.tolerate,
             keep_going=limits.keep_going,
+            watch=self.watch,
         )
         if self.led is None:
             return search(pinned=self.pinned, kept=kept, plans=limits.plans)
         first = search(pinned=self.pinned, kept=kept, plans=len(kept))
         if first.findings or first.stopped is not None:
             return replace(first, plans=limits.plans)
-        return self._led(self.led, search, runner, limits)
+        return self._led(self.led, search, limits)
 
     def _led(
         self,
         led: Callable[[TreeRunner], "Leader"],
         search: Callable[..., Exploration],
-        runner: TreeRunner,
         limits: Limits,
     ) -> Exploration:
         """Let another engine find a plan that fails, and find out about it what is to be known."""
+        runner = self.runner
         leader, before = led(runner), len(runner.fresh)
         stopped: BaseException | None = None
         try:
             leader.run(
                 plans=limits.plans,
-                plan_turns=limits.turns(self.pinned.values()),
+                plan_turns=limits.turns(map(len, self.pinned.values())),
                 seed=self.place.seed,
             )
         except (StopSearchError, KeyboardInterrupt) as error:
@@ -175,10 +144,6 @@ class Explorable:
 def _unstable(failing: Attempt, runner: TreeRunner) -> Finding:
     """What failed once, and not when it was carried out again."""
     return Finding(outcome=runner.outcome(failing), found_in=_ENGINE, found_as=failing.executed, is_unstable=True)
-
-
-def _anything(_: object) -> None:
-    """Allow it."""
 
 
 def _nothing_more(_: object) -> None:

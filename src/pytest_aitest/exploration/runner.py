@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_aitest.checks import Check
+from pytest_aitest.conversation.first_answers import FirstAnswers
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.tree import Event, Node
@@ -18,7 +19,7 @@ from pytest_aitest.values.errors import AitestError, ServerError, is_by_chance
 from pytest_aitest.values.record import StepRecord
 from pytest_aitest.values.transcript import Turn
 
-from .attempt import Attempt, Subject, Verdicts
+from .attempt import Attempt, Subject, Taken, Verdicts
 from .budget import Budget
 from .hosting import hosted
 
@@ -31,8 +32,13 @@ class ErroredError(StopSearchError):
 class Evidence:
     """What an outcome rests on, for the report."""
 
-    records: tuple[StepRecord, ...]
+    taken: tuple[Taken, ...]
     notes: tuple[str, ...]
+
+    @property
+    def records(self) -> tuple[StepRecord, ...]:
+        """The steps that were taken, for whoever is told of them."""
+        return tuple(taken.record for taken in self.taken)
 
 
 @dataclass(kw_only=True)
@@ -42,8 +48,9 @@ class TreeRunner:
     Args:
         subject: Makes the subject of one plan, whose session has this past.
         root: The empty history that all plans share.
-        allow: Told of each event that is about to go live; may raise `StopSearchError`.
+        allow: Told of each event that is to go live; may raise `StopSearchError`.
         offered: Told of the servers whose tools an agent is about to be offered; may raise.
+        asking: Told of each event that goes live now.
         heard: Told of each turn that was asked live.
     """
 
@@ -51,9 +58,10 @@ class TreeRunner:
     rules: Sequence[Rule]
     root: Node
     budget: Budget
-    allow: Callable[[Event], None]
-    offered: Callable[[Sequence[Connection]], None]
-    heard: Callable[[Turn], object]
+    allow: Callable[[Event], None] = lambda _: None
+    offered: Callable[[Sequence[Connection]], None] = lambda _: None
+    asking: Callable[[Event], object] = lambda _: None
+    heard: Callable[[Turn], object] = lambda _: None
     builtin_checks: Sequence[Check] = ()
     verdicts: Verdicts = field(default_factory=Verdicts)
     fresh: list[Turn] = field(default_factory=list)
@@ -64,11 +72,16 @@ class TreeRunner:
     seed: int = 0  # of what agents draw from global `random`
     _stop: Exception | None = None  # why something was not to be asked
     _confirmed: int = 0
+    _first_answers: FirstAnswers = field(default_factory=FirstAnswers)
     _acquitted: set[bytes] = field(default_factory=set)  # histories that failed, and did not when all was live
 
     def run(self, plan: Plan, *, again: int = 0) -> Outcome:
         """Carry out `plan` over the tree. See `Runner.run`."""
         outcome, past = self._carried_out(plan, self.root, again=again)
+        if outcome.failure is not None and past.has_met_chance:
+            fresh_turns = outcome.fresh_turns
+            outcome, past = self._carried_out(plan, self.root, again=again)
+            outcome = replace(outcome, fresh_turns=outcome.fresh_turns + fresh_turns)
         if outcome.failure is None:
             return outcome
         history = past.node.address
@@ -82,6 +95,10 @@ class TreeRunner:
     def run_live(self, plan: Plan) -> Outcome:
         """Carry out `plan`, every turn of it live; the tree learns from it."""
         return self._carried_out(plan, self.root, replays=False)[0]
+
+    def unrestrained(self) -> "TreeRunner":
+        """The same for a test like any other, to which it is nothing what explorations may ask and spend."""
+        return replace(self, allow=_anything, offered=_anything, budget=Budget.unlimited())
 
     def confirm(self, plan: Plan) -> Outcome:
         """Carry out `plan` with nothing replayed. See `Runner.confirm`."""
@@ -109,7 +126,8 @@ class TreeRunner:
             fresh_turns=past.fresh,
             replayed_turns=past.replayed,
             inapplicable=attempt.inapplicable,
-            evidence=Evidence(records=attempt.records, notes=tuple(notes)),
+            is_undecided=attempt.is_undecided,
+            evidence=Evidence(taken=attempt.taken, notes=tuple(notes)),
         )
 
     def _attempted(self, plan: Plan, root: Node, *, again: int, replays: bool) -> tuple[Attempt, Past, list[str]]:
@@ -130,6 +148,7 @@ class TreeRunner:
             before_live=self._before_live,
             offered=self.offered,
             heard=self._heard,
+            first_answers=self._first_answers,
         )
 
     def attempt(self, subject: Subject) -> Attempt:
@@ -144,17 +163,16 @@ class TreeRunner:
         for difference in past.differences:
             self.remarks.setdefault(  # one for each server: after the first difference there are many
                 difference.partition(" answered ")[0],
-                f"{difference} What failed after such a playback was asked anew from its start.",
+                f"{difference} What failed after that was asked anew from its start.",
             )
         if past.unknowable is not None:
-            self.remarks[past.unknowable] = (
-                f"The agent holds {past.unknowable}, which can't be compared, so nothing was replayed."
-            )
+            self.remarks[past.unknowable] = f"{past.unknowable}, so nothing was replayed."
 
     def _before_live(self, event: Event) -> None:
         try:
             self.allow(event)
             self.budget.check()
+            self.asking(event)
         except (AitestError, StopSearchError) as error:
             self._stop = error
             raise
@@ -165,3 +183,7 @@ class TreeRunner:
         if turn.error_kind is not None and is_by_chance(turn.error_kind):
             self.remarks.setdefault(turn.error_kind, f"In one conversation: {turn.error}")
         self.budget.charge(turn)
+
+
+def _anything(_: object) -> None:
+    """Allow it."""

@@ -1,8 +1,8 @@
 """The pytest plugin: options, markers, fixtures, and who else listens to pytest's hooks.
 
-Loaded in every pytest run of every project that has us installed, so it and `collect`, `explorable`, `paying`, `run`
-and `summary` import the standard library and pytest only. `live`, which brings the conversations, is loaded by the
-first test that has one, and `exploring` by the first machine or exploration.
+Loaded in every pytest run of every project that has us installed, so it and all that it imports know the standard
+library and pytest only. `live` and `testimony`, which bring the conversations and what is told of them, are loaded by
+the first test that has one, and `exploring` by the first machine or exploration.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pytest
 
 from pytest_aitest.values.errors import did_you_mean
 
-from . import collect, explorable, paying, run
+from . import collect, collect_explorations, hooks, paying, recorder, run
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="ask this model in place of every agent's own, functions too; 'builtin' needs no key and no network",
     )
     paying.add_options(parser, group)
+    recorder.add_options(parser, group)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,15 +47,22 @@ def pytest_configure(config: pytest.Config) -> None:
         "turn(needs=None, phrasings=()): for explorations: once which tests have run the assertions of this one hold, "
         "and in which other words its user may put it",
     )
+    config.addinivalue_line(
+        "markers",
+        "tolerate(rate): for explorations: how often what they find may fail, 0 to 1, for it to be a warning only",
+    )
     model = config.getoption("aitest_model")
     if model and model != "builtin" and (hint := did_you_mean(model, ["builtin"])):
         raise pytest.UsageError(f"--aitest-model {model}: there is no such model.{hint}")
     paying.check_options(config)
+    recorder.check_options(config)
     manager = config.pluginmanager
+    recording = recorder.Recorder(config)
+    manager.register(recording, "aitest-recorder")
     manager.register(collect, "aitest-collect")
-    manager.register(explorable, "aitest-explorable")
+    manager.register(collect_explorations, "aitest-collect-explorations")
     manager.register(run, "aitest-run")
-    manager.register(Summary(model), "aitest-summary")
+    manager.register(Summary(model, recording), "aitest-summary")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         manager.import_plugin("pytest_aitest.plugin.xdist")
 

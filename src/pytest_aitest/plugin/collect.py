@@ -13,6 +13,8 @@ import pytest
 from pytest_aitest.values.errors import DeclarationError, did_you_mean, quoted
 from pytest_aitest.values.plain import filled
 
+from .parameters import Choices, check_values, flows_of, own_parameters, parameters_id
+
 if TYPE_CHECKING:
     from pytest_aitest.conversation.session import Session
 
@@ -27,8 +29,10 @@ class Flow:
     """A session written as tests: one class, or the functions of one module, and one set of parameters."""
 
     name: str  # "shopping-flow[gpt-5-mini]"
+    parameters: str  # "gpt-5-mini"
     turns: list[pytest.Function]  # all of them, selected or not, in order of definition
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
+    choices: Sequence[Choices] = ()  # of each turn: the test itself, and the same test with other values to explore
     context: set[pytest.Function] = field(default_factory=set)  # turns that run only because a later one was selected
     began: dict[pytest.Item, int] = field(default_factory=dict)  # after how many events of the session each turn began
     failed: pytest.Item | None = None  # the turn after which nothing more is run
@@ -62,7 +66,7 @@ def group_of(item: pytest.Item) -> Hashable:
     if flow is not None:
         return id(flow)
     if hasattr(item.parent, MACHINE):
-        return id(item.parent), _parameters_id(item) if isinstance(item, pytest.Function) else ""
+        return id(item.parent), parameters_id(item) if isinstance(item, pytest.Function) else ""
     return None
 
 
@@ -90,11 +94,14 @@ def pytest_make_collect_report(
     # pytest.Session "collects" what a node id selects of a class, after the class itself; by then the flow is known.
     turns = [node for node in report.result if _is_turn(node) and node.parent is collector]
     try:
-        _adopt([turn for turn in turns if not is_exploration(turn)])
+        flows = _adopt([turn for turn in turns if not is_exploration(turn)])
         for exploration in filter(is_exploration, turns):
-            _tie(exploration, turns)
+            _tie(exploration, flows)
     except DeclarationError as error:
         report.outcome, report.longrepr, report.result = "failed", filled(str(error)), []
+    else:
+        others = {test for flow in flows for _, *others in flow.choices for test in others}
+        report.result = [node for node in report.result if node not in others]
     return report
 
 
@@ -110,27 +117,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
     return result
 
 
-def _adopt(turns: Sequence[pytest.Function]) -> None:
+def _adopt(turns: Sequence[pytest.Function]) -> list[Flow]:
     """Tie the turns of one collector to their flows.
 
     Raises:
         DeclarationError: A marker without a usable name, or turns whose parameters differ.
     """
+    flows: list[Flow] = []
     by_name: dict[str, list[pytest.Function]] = {}
     for turn in turns:
         by_name.setdefault(_session_name(turn), []).append(turn)
     for name, named in by_name.items():
-        _check_parameters(name, named)
+        is_explored = bool(session_marker(named[0]).kwargs.get("explore"))
         siblings: list[Flow] = []
-        for parameters in dict.fromkeys(map(_parameters_id, named)):
+        for parameters, choices in flows_of(name, named, is_explored=is_explored).items():
             flow = Flow(
                 name=f"{name}[{parameters}]" if parameters else name,
-                turns=[turn for turn in named if _parameters_id(turn) == parameters],
+                parameters=parameters,
+                turns=[turn for turn, *_ in choices],
+                choices=choices,
                 siblings=siblings,
             )
             siblings.append(flow)
             for turn in flow.turns:
                 turn.stash[FLOW] = flow
+        flows += siblings
+    return flows
 
 
 def is_exploration(item: pytest.Item) -> bool:
@@ -138,25 +150,20 @@ def is_exploration(item: pytest.Item) -> bool:
     return hasattr(getattr(item, "function", None), EXPLORES)
 
 
-def _tie(exploration: pytest.Function, turns: Sequence[pytest.Function]) -> None:
+def _tie(exploration: pytest.Function, flows: Sequence[Flow]) -> None:
     """Let an exploration know the flow that it explores."""
-    turn: pytest.Function | None
-    for turn in turns:
-        if not is_exploration(turn) and _parameters_id(turn) == _parameters_id(exploration):
-            break
-    else:
-        # anyio's plugin runs each coroutine test once for each backend, and an exploration, which is none, on asyncio.
-        turn = next((turn for turn in turns if not is_exploration(turn)), None)
-    if turn is not None:
-        flow = exploration.stash[EXPLORED] = turn.stash[FLOW]
-        _check_fixtures(exploration)
-        for each in flow.turns:
-            promises_of(each, [turn.originalname for turn in flow.turns])
-        return
-    raise DeclarationError(
-        f"{exploration.nodeid} has no turns to explore: the class defines no test that this run collects. "
-        "Define its turns as tests, or leave out explore=..."
-    )
+    if not flows:
+        raise DeclarationError(
+            f"{exploration.nodeid} has no turns to explore: the class defines no test that this run collects. "
+            "Define its turns as tests, or leave out explore=..."
+        )
+    # anyio's plugin runs each coroutine test once for each backend, and an exploration, which is none, on asyncio.
+    flow = next((flow for flow in flows if flow.parameters == parameters_id(exploration)), flows[0])
+    exploration.stash[EXPLORED] = flow
+    _check_fixtures(exploration)
+    for turn, own in own_parameters(flow.turns).items():
+        _, phrasings = promises_of(turn, [turn.originalname for turn in flow.turns])
+        check_values(turn, own, phrasings)
 
 
 def promises_of(turn: pytest.Function, names: Sequence[str]) -> tuple[Sequence[str] | None, Sequence[str]]:
@@ -253,34 +260,6 @@ def _session_name(turn: pytest.Function) -> str:
                 f"{turn.nodeid} has the marker session({', '.join(given)}), which takes one argument: the session's "
                 "name, a string that is not empty. The name groups the turns of a conversation and stands in every "
                 'report. Write @pytest.mark.session("some-name"); a class may add explore=True or explore="strict".'
-            )
-
-
-def _parameters(turn: pytest.Function) -> dict[str, Any]:
-    return turn.callspec.params if hasattr(turn, "callspec") else {}
-
-
-def _parameters_id(turn: pytest.Function) -> str:
-    return turn.callspec.id if hasattr(turn, "callspec") else ""
-
-
-def _check_parameters(name: str, turns: Sequence[pytest.Function]) -> None:
-    """Raise unless every combination of parameters has every turn."""
-    most = max(turns, key=lambda turn: len(_parameters(turn)))
-    for turn in turns:
-        if lacking := sorted(set(_parameters(most)) - set(_parameters(turn))):
-            raise DeclarationError(
-                f"Turn {most.originalname} of session {name!r} has a parameter {quoted(lacking)} that turn "
-                f"{turn.originalname} lacks. Each combination of parameters is a conversation of its own, so all its "
-                "turns need the same ones. Put @pytest.mark.parametrize on the class, or on every turn."
-            )
-    tests = list(dict.fromkeys(turn.originalname for turn in turns))
-    for parameters in dict.fromkeys(map(_parameters_id, turns)):
-        there = {turn.originalname for turn in turns if _parameters_id(turn) == parameters}
-        if missing := [test for test in tests if test not in there]:
-            raise DeclarationError(
-                f"Session {name!r} has no turn {quoted(missing)} for the parameters [{parameters}], which its other "
-                "turns have. Give every turn the same values: put @pytest.mark.parametrize on the class."
             )
 
 

@@ -3,7 +3,7 @@
 Loaded by the first such exploration that runs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,14 +13,16 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.exploration.hosting import Profile
 from pytest_aitest.exploration.run import Explorable
-from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest
+from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest, ValueSet
 from pytest_aitest.stateful.pinning import pinned_plans
 from pytest_aitest.values.result import AgentResult
 
 from . import exploring
 from .collect import EXPLORED, Flow, promises_of, session_marker
-from .explorable import load_exploring
+from .collect_explorations import load_exploring
+from .concluding import declarations_said, skip
 from .live import AitestRun, Turning
+from .parameters import Choices, is_skipped, own_parameters, parameters_of
 
 
 def explore(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
@@ -29,9 +31,15 @@ def explore(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str,
     profile = Profile.of()
     explored, explorable = _explorable(test, request, fixtures, profile)
     if not explored.tests:
-        pytest.skip("all its turns are skipped")
-    limits = exploring.limits_of(request.node.cls, request.config, profile)
+        skip("all its turns are skipped")
+    limits = exploring.limits_of(request.node.cls, request.config, profile, item=request.node)
     exploring.explore(explorable, limits, request.node, profile=profile, order_notes=explored.notes.lines)
+
+
+def forecast(kind: type, tests: int, config: pytest.Config) -> str:
+    """What the exploration of a class of so many tests would ask, as far as can be said before any of them runs."""
+    limits = exploring.limits_of(kind, config, Profile.of())
+    return exploring.forecast_of(limits, [tests], None, config, unknown="the agents that its tests speak to")
 
 
 def run_pinned(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any], name: str) -> None:
@@ -55,7 +63,7 @@ def _explorable(
         vars(made).update(vars(test))  # what autouse fixtures have set on it
         return made
 
-    with exploring.declarations_said():
+    with declarations_said():
         explored = ExploredFlow(
             kind=item.cls,
             tests=_tests(flow),
@@ -70,7 +78,7 @@ def _explorable(
             seed=exploring.seed_of(item, profile),
             kind=item.cls,
             rules=explored.tests,
-            pinned={"documented": explored.plan, **pinned_plans(item.cls, explored.signatures)},
+            pinned={"documented": explored.plan, **explored.completed(pinned_plans(item.cls, explored.signatures))},
             subject=partial(_subject, explored, flow.name, item.config.getoption("aitest_model")),
             wanted_checks=getattr(item.cls, "checks", {}),
         )
@@ -96,22 +104,26 @@ class _Speaking:
 def _tests(flow: Flow) -> list[FlowTest]:
     """The turns of a flow, without those that are skipped."""
     names = [turn.originalname for turn in flow.turns]
-    return [_test(turn, names) for turn in flow.turns if not _is_skipped(turn)]
+    own = own_parameters(flow.turns)
+    return [_test(choices, own[choices[0]], names) for choices in flow.choices if not is_skipped(choices[0])]
 
 
-def _test(turn: pytest.Function, names: list[str]) -> FlowTest:
+def _test(choices: Choices, own: Sequence[str], names: list[str]) -> FlowTest:
+    turn = choices[0]
     needs, phrasings = promises_of(turn, names)
+    values = [
+        ValueSet(values={name: parameters_of(test)[name] for name in own}, never_decides=_is_expected_to_fail(test))
+        for test in choices
+        if own and not is_skipped(test)
+    ]
     return FlowTest(
         name=turn.originalname,
         needs=None if needs is None else frozenset(needs),
         phrasings=tuple(phrasings),
-        never_decides=any(all(mark.args) for mark in turn.iter_markers("xfail")),
+        values=tuple(values),
+        never_decides=not own and _is_expected_to_fail(turn),
     )
 
 
-def _is_skipped(turn: pytest.Function) -> bool:
-    """Whether a marker skips it; one whose condition is text is evaluated by pytest only, and so counts as run."""
-    if turn.get_closest_marker("skip") is not None:
-        return True
-    conditions = [mark.args[0] for mark in turn.iter_markers("skipif") if mark.args]
-    return any(condition is True for condition in conditions)
+def _is_expected_to_fail(test: pytest.Function) -> bool:
+    return any(all(mark.args) for mark in test.iter_markers("xfail"))

@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 import pytest
@@ -20,10 +21,13 @@ from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import SessionError
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.plain import filled
+from pytest_aitest.values.record import StepRecord, ToolLook
 from pytest_aitest.values.result import AgentResult
-from pytest_aitest.values.transcript import Turn, summary
+from pytest_aitest.values.transcript import Turn, TurnRecord, summary
 
 from .collect import FLOW, LAST_TO_SPEAK, has_invariants, speaks
+from .progress import Progress
+from .testimony import TESTIMONY, Testimony
 
 _ROOT = pytest.StashKey[Node]()
 _SPEAKING = pytest.StashKey["Speaking"]()
@@ -128,13 +132,13 @@ class Speaking:
         self._item = item
         self._model = item.config.getoption("aitest_model")
         self._flow = item.stash.get(FLOW, None)
-        self._heard: list[tuple[Session, int]] = []  # and how many turns each had taken when this test came
+        self._heard: list[tuple[Session, int, int]] = []  # and how many turns and events each had when this test came
         self._shared: Session | None = None
-        self._told = 0  # how many turns are in a report already
         self._fixtures = 0  # that let it speak
         self.is_over = False
         self.turning: list[Turning] = []
         self.run = AitestRun(self)
+        self.progress = Progress(item, name=item.name if self._flow is None else self._flow.name)
         if self._flow is not None:
             self._hear(self.session()).past.replays = item in self._flow.context
         Engine.shared().pool.more_to_come = not item.stash.get(LAST_TO_SPEAK, True)
@@ -160,22 +164,33 @@ class Speaking:
     @property
     def results(self) -> list[AgentResult]:
         """The turns of this test, by whichever way it took them."""
-        return [result for session, heard in self._heard for result in session.results[heard:]]
+        return [result for session, heard, _ in self._heard for result in session.results[heard:]]
 
-    def untold(self) -> list[AgentResult]:
-        """Those that were asked live, and that no report has told of yet."""
-        live = [
-            result
-            for session, heard in self._heard
+    def testify(self, testimony: Testimony) -> None:
+        """Tell what was said in this attempt at the test so far."""
+        testimony.fresh = [
+            result.turn
+            for session, heard, _ in self._heard
             for number, result in enumerate(session.results)
             if number >= heard and number not in session.replayed
         ]
-        told, self._told = self._told, len(live)
-        return live[told:]
+        testimony.first_turn = 1 + (self._heard[0][1] if self._heard else 0)
+        testimony.steps = [self._step(*heard) for heard in self._heard]
+
+    def _step(self, session: Session, turns: int, events: int) -> StepRecord:
+        happened: list[TurnRecord | ToolLook] = []
+        for each in session.past.events[events:]:
+            outcome = each.sample.outcome
+            if isinstance(outcome, Turn):
+                happened.append(replace(outcome.record, is_replayed=turns in session.replayed))
+                turns += 1
+            else:
+                happened.append(ToolLook(call=str(each.event), said=outcome.text))
+        return StepRecord(code=self._item.name, happened=tuple(happened))
 
     def said(self) -> Iterator[tuple[str, str]]:
         """What a reader of a failure needs: a line for each earlier turn, then each turn of the test in full."""
-        for session, heard in self._heard:
+        for session, heard, _ in self._heard:
             if heard:
                 yield f"earlier turns of {session.name}", summary(result.turn for result in session.results[:heard])
         for result in self.results:
@@ -207,23 +222,15 @@ class Speaking:
         return self._hear(Session(name=self._item.name, model=self._model))
 
     def _hear(self, session: Session) -> Session:
-        self._heard.append((session, len(session.results)))
+        self._heard.append((session, len(session.results), len(session.past.events)))
+        session.past.before_live, session.past.heard = self.progress.asking, self.progress.heard
+        self.progress.turns = len(session.results)
         return session
 
 
 def root_of(config: pytest.Config) -> Node:
     """The empty history: what is known of all others in this run hangs under it."""
     return config.stash.setdefault(_ROOT, Node())
-
-
-def told(turn: Turn) -> dict[str, Any]:
-    """What a report carries of a turn, to whoever sums up."""
-    return {
-        "model": turn.model,
-        "model_calls": turn.model_calls,
-        "tokens": turn.prompt_tokens + turn.completion_tokens,
-        "cost_usd": turn.cost_usd,
-    }
 
 
 def speaking_in(item: pytest.Item) -> Speaking:
@@ -280,11 +287,12 @@ def _fixture_of(item: pytest.Function, session: Session) -> Callable[[str], Any]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Tell in the report what was said, where it failed, and always what it cost."""
+    """Tell in the report what was said, in full where it failed."""
     report = yield
     speaking = item.stash.get(_SPEAKING, None)
     if speaking is not None:
-        vars(report)["aitest_turns"] = [told(result.turn) for result in speaking.untold()]
+        speaking.progress.end()
+        speaking.testify(item.stash.setdefault(TESTIMONY, Testimony()))
         if report.failed:
             report.sections.extend(speaking.said())
     return report

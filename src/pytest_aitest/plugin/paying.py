@@ -1,5 +1,7 @@
 """The options that say what explorations may do and spend; standard library and pytest only, as every run loads it."""
 
+import re
+
 import pytest
 
 _MODES = ("free", "always", "never")
@@ -17,6 +19,11 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     parser.addini("aitest_checks", "built-in checks to switch, e.g. no_repeated_call=5, answer_not_empty=false")
     parser.addini("aitest_budget_spent", "what a spent budget makes of an exploration: warn or fail", default="warn")
     parser.addini("aitest_unconfirmed", "what a failure that was seen once only is: warn or fail", default="warn")
+    parser.addini(
+        "aitest_progress_seconds",
+        "where there is no terminal, how many seconds pass before a line tells of progress, and before the next",
+        default="10",
+    )
     group.addoption("--aitest-explore", action="store_true", help="explore also where that costs money")
     group.addoption("--aitest-no-explore", action="store_true", help="explore nothing")
     group.addoption("--aitest-plans", type=int, metavar="N", help="in place of aitest_plans")
@@ -55,6 +62,9 @@ def check_options(config: pytest.Config) -> None:
         value = config.getini(name) if value is None else str(value)
         if not value.lstrip("-").isdigit() or int(value) < 0:
             raise pytest.UsageError(f"{name} = {value}: it is a number, 0 or more.")
+    seconds = config.getini("aitest_progress_seconds")
+    if not re.fullmatch(r"\d+(\.\d+)?", seconds):
+        raise pytest.UsageError(f"aitest_progress_seconds = {seconds}: it is a number of seconds, 0 or more.")
     for name in ("calls", "usd", "seconds"):
         value = config.getoption(f"aitest_budget_{name}")
         if value is not None and not value > 0:

@@ -13,13 +13,15 @@ from pytest_aitest.values.plain import filled
 from .collect import FLOW, Flow, speaks
 
 LIVE = "pytest_aitest.plugin.live"
+TESTIMONY = "pytest_aitest.plugin.testimony"
 
 
 def load_live(config: pytest.Config) -> None:
     """Have pytest listen to `live`, which is slow to import, from now on."""
     if not config.pluginmanager.has_plugin(LIVE):
         # Not import_plugin: it warns about a module that a test has imported before, for its types.
-        config.pluginmanager.register(importlib.import_module(LIVE), LIVE)
+        for name in (LIVE, TESTIMONY):  # in this order: who hears of a report first speaks of it last
+            config.pluginmanager.register(importlib.import_module(name), name)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,58 +1,60 @@
-"""What the run says of itself: the model that replaces all others, and what the turns cost.
+"""What the run says of itself: the model that replaces all others, what became of its flows, what the turns cost.
 
 Reads only what reports carry, so that one process and many workers say the same.
 """
 
+import importlib
 from typing import Any
 
 import pytest
+
+from .recorder import Recorder
 
 INTERRUPTED = pytest.StashKey[str]()  # what an exploration had found before Ctrl-C
 
 
 class Summary:
-    """Hears of every turn of the run, wherever it was taken."""
+    """Speaks in the header and at the end."""
 
-    def __init__(self, model: str | None) -> None:
+    def __init__(self, model: str | None, recorder: Recorder) -> None:
         self._model = model
-        self._explored: list[str] = []  # what explorations tried, and what they noted
-        self._turns: list[dict[str, Any]] = []  # as `live` writes them into reports
+        self._recorder = recorder
 
     def pytest_report_header(self) -> str | None:
         return f"aitest: every agent asks {_named(self._model)}" if self._model else None
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._explored.extend(getattr(report, "aitest_explored", []))
-        self._turns.extend(getattr(report, "aitest_turns", []))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         if found := config.stash.get(INTERRUPTED, ""):
             terminalreporter.section("found before the interruption")
             terminalreporter.write_line(found)
-        quiet = terminalreporter.verbosity < 0
-        for line in [] if quiet else self._explored:
-            terminalreporter.write_line(f"aitest: {line}")
-        said = self._stand_in() if quiet else self._spent() + self._stand_in()
-        if self._turns and said:
-            terminalreporter.write_line(f"aitest: {', '.join(said)}")
+        tests = self._recorder.tests
+        if tests:
+            terminal: Any = importlib.import_module("pytest_aitest.report.terminal")  # brings rich
+            if terminalreporter.verbosity >= 0:
+                self._show_conversations(terminal, terminalreporter)
+            asked = [] if terminalreporter.verbosity < 0 else [terminal.cost_line(tests)]
+            models = {model for test in tests for model in test.asked.models}
+            # A notice that even a quiet run must give: green means little where no language model was asked.
+            said = [*(asked if models else []), *([_named("builtin")] if "builtin" in models else [])]
+            if said:
+                terminalreporter.write_line(f"aitest: {', '.join(said)}")
+        for path in self._recorder.written:
+            terminalreporter.write_line(f"aitest: wrote {path}")
+        for problem in self._recorder.unwritten:
+            terminalreporter.write_line(f"aitest: {problem}", red=True)
 
-    def _stand_in(self) -> list[str]:
-        """A notice that even a quiet run must give: green means little where no language model was asked."""
-        return [_named("builtin")] if any(turn["model"] == "builtin" for turn in self._turns) else []
-
-    def _spent(self) -> list[str]:
-        calls, tokens = (sum(turn[what] for turn in self._turns) for what in ("model_calls", "tokens"))
-        priced = [turn["cost_usd"] for turn in self._turns if turn["cost_usd"] is not None]
-        unpriced = len(self._turns) - len(priced)
-        cost = f"${sum(priced):.4f}" if any(priced) else "$0.00" if priced else "price unknown"
-        if priced and unpriced:
-            cost += f" and {_counted(unpriced, 'turn')} of unknown price"
-        return [_counted(len(self._turns), "turn"), _counted(calls, "model call"), _counted(tokens, "token"), cost]
+    def _show_conversations(self, terminal: Any, reporter: pytest.TerminalReporter) -> None:
+        writer = reporter._tw  # noqa: SLF001 - no other way to know what it can show
+        shown = terminal.conversations(
+            self._recorder.tests,
+            width=writer.fullwidth,
+            in_colour=writer.hasmarkup,
+            all_flows=reporter.verbosity > 0,
+        )
+        if shown:
+            reporter.write_sep("-", "conversations")
+            reporter.write_line(shown)
 
 
 def _named(model: str | None) -> str:
     return f"model {model}" + (": not a language model" if model == "builtin" else "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -6,24 +6,23 @@ What is there to be copied, code and commands, is never broken into lines.
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from math import floor, log10
 
 from pytest_aitest.values.plain import WIDTH, columns, compact_json, hanging, inert, labelled, one_line, wrapped
 from pytest_aitest.values.record import ExplorationRecord, Finding, Necessity, PinnedOrder, Spent, StepRecord, ToolLook
-from pytest_aitest.values.transcript import Turn
+from pytest_aitest.values.transcript import TurnRecord
 
+from .amounts import counted, listed, price, time_text
 from .orders import Line, against, nearest
 
 _MOST_LINES = 3  # for what a model or a tool made long; the same as in a turn
 _MOST_LINES_OF_OURS = 8
 _REMARK_FROM = 25  # columns of code before a remark
-_TENTHS_BELOW = 10  # seconds
 
 
 def sections(record: ExplorationRecord, finding: Finding) -> list[tuple[str, str]]:
     """What to show of a finding below its traceback, as titles and texts; what is empty is left out."""
     told = [
-        (_conversation_title(finding), _conversation(finding)),
+        (conversation_title(finding), conversation_lines(finding)),
         *_comparison(record.pinned, finding),
         (_keep_title(finding), _kept(finding)),
         ("cost", _cost(record, finding)),
@@ -38,7 +37,7 @@ def rate_line(finding: Finding) -> str:
     if confirmation is None or not confirmation.runs:
         return f"{_when(finding)} Not confirmed by fresh runs."
     interval = f"(95 % interval {confirmation.low * 100:.0f} to {confirmation.high * 100:.0f} %)"
-    runs = _counted(confirmation.runs, "fresh run")
+    runs = counted(confirmation.runs, "fresh run")
     if not confirmation.failed:
         return f"Seen once; 0 of {runs} failed {interval}."
     return f"{_when(finding)} Fails {confirmation.failed} of {runs} {interval}."
@@ -54,40 +53,53 @@ def warning_text(record: ExplorationRecord, finding: Finding) -> str:
 
 def passed_line(record: ExplorationRecord) -> str:
     """What an exploration that found nothing has tried, in one line of whatever length."""
+    return f"{inert(record.name)}: {outline(record)}"
+
+
+def outline(record: ExplorationRecord) -> str:
+    """What an exploration has tried, in a few figures."""
     spent = record.spent
     tried = f"{record.plans_tried} of " if record.plans_tried < record.plans else ""
     why = f" ({record.why_ended})" if record.why_ended else ""
-    pairs = f"{record.pairs_covered} of {_counted(record.pairs, 'ordered pair')}" if record.pairs else ""
-    replayed = f"; {_counted(spent.replayed, 'turn')} replayed" if spent.replayed else ""
-    plans = f"{inert(record.name)}: {tried}{_counted(record.plans, 'plan')}{why}"
-    return _listed(plans, _counted(spent.fresh_turns, "fresh turn"), pairs, _price(spent.cost_usd)) + replayed
+    pairs = f"{len(record.covered)} of {counted(record.pairs, 'ordered pair')}" if record.pairs else ""
+    replayed = f"; {counted(spent.replayed, 'turn')} replayed" if spent.replayed else ""
+    plans = f"{tried}{counted(record.plans, 'plan')}{why}"
+    return listed(plans, counted(spent.fresh_turns, "fresh turn"), pairs, price(spent.cost_usd)) + replayed
 
 
-def _conversation_title(finding: Finding) -> str:
+def conversation_title(finding: Finding) -> str:
+    """What `conversation_lines` show."""
     found = "that fails" if finding.is_minimal else "found to fail"
-    return f"shortest conversation {found}: {_length(finding.steps)}"
+    return f"shortest conversation {found}: {length(finding.steps)}"
 
 
-def _length(steps: Sequence[StepRecord]) -> str:
+def length(steps: Sequence[StepRecord]) -> str:
     """How long it is in turns, the unit that a reader counts; in steps too where these are not the same."""
     turns = sum(map(_turns, steps))
-    said = _counted(turns, "turn") if turns else "no turns"
-    return said if _step_is_turn(steps) else f"{_counted(len(steps), 'step')}, {said}"
+    said = counted(turns, "turn") if turns else "no turns"
+    return said if _step_is_turn(steps) else f"{counted(len(steps), 'step')}, {said}"
 
 
-def _conversation(finding: Finding) -> Iterator[str]:
+def conversation_lines(finding: Finding) -> Iterator[str]:
+    """The conversation that fails, and what was noted of it."""
     if not finding.is_minimal and finding.why_not_minimal:
         yield from wrapped(f"May not be the shortest: {finding.why_not_minimal}", most_lines=_MOST_LINES_OF_OURS)
-    if not finding.steps:
-        yield "It fails before anything is said."
-    for number, step in enumerate(finding.steps, 1):
-        yield from hanging(f"{number} ", step.code, most_lines=_MOST_LINES)
-        for happened in step.happened:
-            yield from str(happened).split("\n") if isinstance(happened, Turn) else _looked("call", happened)
-        for look in step.looks:
-            yield from _looked("check", look)
+    yield conversation(finding.steps) if finding.steps else "It fails before anything is said."
     for note in finding.notes:
         yield from hanging("note: ", note, most_lines=_MOST_LINES_OF_OURS)
+
+
+def conversation(steps: Sequence[StepRecord], *, first: int = 1) -> str:
+    """Steps with all that was said in them, numbered from `first`."""
+    return "\n".join(line for number, step in enumerate(steps, first) for line in _step(number, step))
+
+
+def _step(number: int, step: StepRecord) -> Iterator[str]:
+    yield from hanging(f"{number} ", step.code, most_lines=_MOST_LINES)
+    for happened in step.happened:
+        yield from str(happened).split("\n") if isinstance(happened, TurnRecord) else _looked("call", happened)
+    for look in step.looks:
+        yield from _looked("check", look)
 
 
 def _looked(label: str, look: ToolLook) -> Iterator[str]:
@@ -95,7 +107,7 @@ def _looked(label: str, look: ToolLook) -> Iterator[str]:
 
 
 def _turns(step: StepRecord) -> int:
-    return sum(isinstance(happened, Turn) for happened in step.happened)
+    return len(step.turns)
 
 
 def _step_is_turn(steps: Iterable[StepRecord]) -> bool:
@@ -114,13 +126,19 @@ def _when(finding: Finding) -> str:
 
 def _comparison(orders: Sequence[PinnedOrder], finding: Finding) -> Iterator[tuple[str, Iterable[str]]]:
     """The section on what is special about this order, if anything is known of it."""
-    needed = _needed(finding)
+    needed = needed_lines(finding)
     pinned = nearest(orders, [step.code for step in finding.steps])
     if pinned is None:
-        yield f"why each {_unit(finding)} is needed", needed
+        yield needed_title(finding), needed
         return
-    lines = (text for line in against(pinned, [step.code for step in finding.steps]) for text in _marked(line))
-    yield f"against the pinned order `{pinned.name}` ({'passes' if pinned.passes else 'fails too'})", [*lines, *needed]
+    title = f"against the pinned order `{pinned.name}` ({'passes' if pinned.passes else 'fails too'})"
+    yield title, [*order_lines(pinned, finding), *needed]
+
+
+def order_lines(pinned: PinnedOrder, finding: Finding) -> Iterator[str]:
+    """What a finding made of a pinned order: lines that begin with "+ ", "- " or two spaces."""
+    for line in against(pinned, [step.code for step in finding.steps]):
+        yield from _marked(line)
 
 
 def _marked(line: Line) -> Iterator[str]:
@@ -135,21 +153,38 @@ def _marked(line: Line) -> Iterator[str]:
         yield from hanging("      ", line.remark, most_lines=_MOST_LINES)
 
 
-def _needed(finding: Finding) -> list[str]:
-    sentences = " ".join(_unbroken(_needed_because(necessity, _unit(finding))) for necessity in finding.necessity)
+def needed_title(finding: Finding) -> str:
+    """What `needed_lines` show."""
+    return f"why each {unit_of(finding)} is needed"
+
+
+def needed_lines(finding: Finding) -> list[str]:
+    """What the order does without each of its steps."""
+    sentences = " ".join(_unbroken(without(necessity, unit_of(finding))) for necessity in finding.necessity)
     return [line.replace("\xa0", " ") for line in wrapped(sentences)] if sentences else []
 
 
-def _needed_because(necessity: Necessity, unit: str) -> str:
-    outcome = f"passes ({_counted(necessity.passed, 'sample')})" if necessity.passed else "not tried"
-    return f"Without {unit} {necessity.step}: {outcome}."
+def without(necessity: Necessity, unit: str) -> str:
+    """What an order does without one of its turns, or steps."""
+    match necessity.result:
+        case "fails otherwise":
+            told = f"fails otherwise, in {necessity.by}"
+        case "can't run":
+            told = f"not judged, {necessity.by}() can't run there"
+        case "does not count":
+            told = f"not judged, what {necessity.by} asserts does not count there"
+        case "passes":
+            told = f"passes ({counted(necessity.passed, 'sample')})" if necessity.passed else "not tried"
+    return f"Without {unit} {necessity.step}: {told}."
 
 
 def _unbroken(sentence: str) -> str:
-    return sentence.replace(" ", "\xa0")  # where textwrap does not end a line
+    """With spaces at which textwrap does not end a line, where the sentence fits into one."""
+    return sentence.replace(" ", "\xa0") if columns(sentence) <= WIDTH else sentence
 
 
-def _unit(finding: Finding) -> str:
+def unit_of(finding: Finding) -> str:
+    """What a reader counts of it: turns, unless a step is not one turn."""
     return "turn" if _step_is_turn(finding.steps) else "step"
 
 
@@ -158,44 +193,51 @@ def _keep_title(finding: Finding) -> str:
 
 
 def _kept(finding: Finding) -> list[str]:
-    if finding.keep:
-        code = textwrap.indent(textwrap.dedent(finding.keep.strip("\n")), "    ")
-        return [inert(line) for line in code.split("\n")]
-    return wrapped(finding.cannot_keep, most_lines=_MOST_LINES_OF_OURS) if finding.cannot_keep else []
+    code = textwrap.indent(textwrap.dedent(finding.keep.strip("\n")), "    ")
+    lines = [inert(line) for line in code.split("\n")] if code else []
+    remark = wrapped(finding.keep_remark, most_lines=_MOST_LINES_OF_OURS) if finding.keep_remark else []
+    return lines + remark
+
+
+def cost_lines(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
+    """What the exploration has asked until it was done."""
+    yield turns_asked(record.spent)
+    if asked := asked_line(record.spent):
+        yield asked
+    yield from wrapped(f"{tried_line(record, finding)}; seed {record.seed}", most_lines=_MOST_LINES_OF_OURS)
 
 
 def _cost(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
-    spent = record.spent
-    yield _turns_asked(spent)
-    if asked := _asked(spent):
-        yield asked
-    yield from wrapped(f"{_tried(record, finding)}; seed {record.seed}", most_lines=_MOST_LINES_OF_OURS)
+    yield from cost_lines(record, finding)
     if record.again:
         yield f"Again: {inert(record.again)}"
     for remark in record.remarks:
         yield from wrapped(remark, most_lines=_MOST_LINES_OF_OURS)
 
 
-def _turns_asked(spent: Spent) -> str:
+def turns_asked(spent: Spent) -> str:
+    """Fresh turns, by what they were for, and replayed ones."""
     phases = {"find": spent.find, "shrink": spent.shrink, "confirm": spent.confirm}
     last = [count for count in phases.values() if count][-1:]
-    fresh = _listed(*(f"{phase} {count}" for phase, count in phases.items() if count))
+    fresh = listed(*(f"{phase} {count}" for phase, count in phases.items() if count))
     asked = f"{fresh} fresh turn{'' if last == [1] else 's'}" if fresh else "no fresh turns"
-    return asked + (f"; {_counted(spent.replayed, 'turn')} replayed" if spent.replayed else "")
+    return asked + (f"; {counted(spent.replayed, 'turn')} replayed" if spent.replayed else "")
 
 
-def _asked(spent: Spent) -> str:
-    return _listed(
-        _counted(spent.model_calls, "model call") if spent.model_calls else "",
-        _counted(spent.tokens, "token") if spent.tokens else "",
-        _price(spent.cost_usd) if spent.model_calls or spent.cost_usd != 0 else "",
-        _counted(spent.server_starts, "server start") if spent.server_starts else "",
-        _time(spent.seconds),
+def asked_line(spent: Spent) -> str:
+    """Calls, tokens, price and time; what is nothing is left out."""
+    return listed(
+        counted(spent.model_calls, "model call") if spent.model_calls else "",
+        counted(spent.tokens, "token") if spent.tokens else "",
+        price(spent.cost_usd) if spent.model_calls or spent.cost_usd != 0 else "",
+        counted(spent.server_starts, "server start") if spent.server_starts else "",
+        time_text(spent.seconds),
     )
 
 
-def _tried(record: ExplorationRecord, finding: Finding) -> str:
-    plans = _counted(record.plans, "plan")
+def tried_line(record: ExplorationRecord, finding: Finding | None) -> str:
+    """How many plans were tried, and why no more, as `finding` or the exploration itself tells it."""
+    plans = counted(record.plans, "plan")
     if record.why_ended:
         return f"Tried {record.plans_tried} of {plans}: {record.why_ended}"
     if record.plans_tried >= record.plans or finding not in record.findings[-1:]:
@@ -203,30 +245,3 @@ def _tried(record: ExplorationRecord, finding: Finding) -> str:
     if not record.plans_tried:
         return f"Stopped at this failure before the first of {plans}"
     return f"Tried {record.plans_tried} of {plans}, then stopped at this failure"
-
-
-def _price(cost_usd: float | None) -> str:
-    """Dollars with two figures that say something."""
-    if cost_usd is None:
-        return "price unknown"
-    if cost_usd <= 0:
-        return "free"
-    return f"${cost_usd:,.{max(2, 1 - floor(log10(cost_usd)))}f}"
-
-
-def _time(seconds: float) -> str:
-    time = f"{seconds:,.0f} s" if seconds >= _TENTHS_BELOW else f"{seconds:.1f} s"
-    return "" if time == "0.0 s" else time
-
-
-def _listed(*parts: str) -> str:
-    return ", ".join(filter(None, parts))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
-def conversation(steps: Sequence[StepRecord]) -> str:
-    """Steps with all that was said in them."""
-    return "\n".join(_conversation(Finding(check="", steps=tuple(steps), is_minimal=True)))

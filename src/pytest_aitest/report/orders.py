@@ -43,6 +43,11 @@ def against(order: PinnedOrder, steps: Sequence[str]) -> Iterator[Line]:
             yield Line(mark="-", code=pinned.code)
 
 
+def rules(steps: Sequence[str]) -> list[str]:
+    """The rule of each step."""
+    return [_parsed(step)[1] for step in steps]
+
+
 def _distance(pairs: Sequence[_Pair]) -> tuple[int, int]:
     """How many steps stand alone, and how many have other arguments than their counterpart."""
     alone = sum(None in pair for pair in pairs)

@@ -11,6 +11,13 @@ from .runner import Rule
 Arguments = Mapping[str, Any]
 
 _FEW = 5  # so few different values are each a kind of their own
+_MOST_LISTED = 20  # that are options for one step
+
+
+class Listed(tuple[Arguments, ...]):
+    """A pool of all that may be tried: its arguments stay together, and no others are made of them."""
+
+    __slots__ = ()
 
 
 def documented_values(plans: Iterable[Plan]) -> dict[tuple[str, str], list[Any]]:
@@ -51,7 +58,10 @@ class Values:
         """One set of arguments of each sort, the usual one first."""
         if not self.rule.simplest:
             return [{}]
-        usual, anything = self.usual(), random.choice(self.rule.pool)
+        usual, pool = self.usual(), self.rule.pool
+        if isinstance(pool, Listed):
+            return [usual, *random.sample(pool, min(len(pool), _MOST_LISTED))]
+        anything = random.choice(pool)
         options = [usual, self.rule.simplest, anything]
         for name, ends in self.extremes.items():
             options += [{**usual, name: end} for end in ends]

@@ -35,6 +35,17 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a search is."""
+
+    phase: Phase
+    tried: int  # unpinned plans so far
+    plans: int  # that might be tried
+    found: int = 0  # steps of the failure under investigation, as it was found
+    shortest: int = 0  # steps of the shortest plan known that fails the same
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inapplicable:
     """A plan that could not be judged."""
 
@@ -53,7 +64,6 @@ class Exploration:
     inapplicable: tuple[Inapplicable, ...]
     ran: int  # plans of all kinds that ran; where all were inapplicable, nothing was explored
     pairs: tuple[tuple[str, str], ...]  # rules that ran in this order, in one plan
-    possible_pairs: int
     is_exhausted: bool  # whether no plan was left that had not been tried
     seed: int
     turns: Mapping[Phase, Turns]

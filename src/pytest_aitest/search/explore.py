@@ -3,9 +3,9 @@
 Owns the order of the search. Refuses to know what a step does, and who prints the result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from .exploration import Exploration, Finding, Inapplicable
+from .exploration import Exploration, Finding, Inapplicable, Progress
 from .investigate import Inquiry
 from .meter import Meter
 from .plan import Plan
@@ -24,6 +24,7 @@ def explore(
     confirm_runs: int = 5,
     tolerate: float = 0.0,
     keep_going: bool = False,
+    watch: Callable[[Progress], object] = lambda _: None,
 ) -> Exploration:
     """Look for a conversation that fails, until one that counts is found and minimised, or `plans` are tried.
 
@@ -37,16 +38,16 @@ def explore(
         confirm_runs: How often a minimal plan is run afresh.
         tolerate: The rate of failure that is accepted; an exploration goes on after such a finding.
         keep_going: Whether to go on after a finding that counts.
+        watch: Told how far it is, after each plan.
     """
     planner = Planner(runner.rules, pinned=pinned.values(), plan_turns=plan_turns, seed=seed)
-    search = _Search(runner, planner, confirm_runs=confirm_runs, tolerate=tolerate)
+    search = _Search(runner, planner, confirm_runs=confirm_runs, tolerate=tolerate, plans=plans, watch=watch)
     stopped: BaseException | None = None
     try:
-        search.look(pinned, kept, plans=plans, keep_going=keep_going)
+        search.look(pinned, kept, keep_going=keep_going)
     except (StopSearchError, KeyboardInterrupt) as error:
         stopped = error
         search.keep_best()
-    rules = list(runner.rules)
     return Exploration(
         findings=tuple(search.findings),
         tried=search.tried,
@@ -54,7 +55,6 @@ def explore(
         inapplicable=tuple(search.inapplicable),
         ran=search.ran,
         pairs=tuple(sorted(planner.coverage.pairs)),
-        possible_pairs=len(rules) * sum(not rule.is_initial for rule in rules),
         is_exhausted=search.is_exhausted,
         seed=seed,
         turns=search.meter.total,
@@ -65,13 +65,23 @@ def explore(
 class _Search:
     """One exploration under way."""
 
-    def __init__(self, runner: Runner, planner: Planner, *, confirm_runs: int, tolerate: float) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        planner: Planner,
+        *,
+        confirm_runs: int,
+        tolerate: float,
+        plans: int,
+        watch: Callable[[Progress], object],
+    ) -> None:
         self.findings: list[Finding] = []
         self.inapplicable: list[Inapplicable] = []
         self.tried = 0
         self.ran = 0
         self.is_exhausted = False
-        self.meter = Meter(runner)
+        self.meter = Meter(runner, watch=lambda: watch(self._progress()))
+        self._plans = plans
         self._runner = runner
         self._planner = planner
         self._confirm_runs = confirm_runs
@@ -79,14 +89,14 @@ class _Search:
         self._inquiry: Inquiry | None = None
         self._spent = dict(self.meter.total)  # when the finding before was made
 
-    def look(self, pinned: Mapping[str, Plan], kept: Sequence[Plan], *, plans: int, keep_going: bool) -> None:
+    def look(self, pinned: Mapping[str, Plan], kept: Sequence[Plan], *, keep_going: bool) -> None:
         for name, plan in pinned.items():
             if self._ends_with(name, plan) and not keep_going:
                 return
-        for number, plan in enumerate(kept[:plans], 1):
+        for number, plan in enumerate(kept[: self._plans], 1):
             if self._ends_with(f"kept failure {number}", plan, counts=True) and not keep_going:
                 return
-        while self.tried < plans:
+        while self.tried < self._plans:
             planned = self._planner.propose()
             if planned is None:
                 self.is_exhausted = True
@@ -101,6 +111,16 @@ class _Search:
             self.findings.append(self._inquiry.finding(tolerate=self._tolerate, turns=turns))
             self._spent = dict(self.meter.total)
             self._inquiry = None
+
+    def _progress(self) -> Progress:
+        inquiry = self._inquiry
+        return Progress(
+            phase=self.meter.phase,
+            tried=self.tried,
+            plans=self._plans,
+            found=0 if inquiry is None else len(inquiry.found_as),
+            shortest=0 if inquiry is None else len(inquiry.shortest),
+        )
 
     def _ends_with(self, name: str, plan: Plan, *, counts: bool = False) -> bool:
         """Run one plan; whether it led to a new finding that counts."""

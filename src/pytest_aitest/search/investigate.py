@@ -9,6 +9,7 @@ from .arguments import Values
 from .exploration import Finding
 from .meter import Meter, Phase, Turns
 from .minimise import Minimiser
+from .plan import Plan
 from .runner import Outcome, Rule
 from .verdict import Rate, judge
 
@@ -23,7 +24,7 @@ class Inquiry:
         self, failing: Outcome, *, found_in: str, meter: Meter, rules: Sequence[Rule], values: Mapping[str, Values]
     ) -> None:
         self._found_in = found_in
-        self._found_as = failing.executed
+        self.found_as = failing.executed
         self._meter = meter
         self._minimiser = Minimiser(meter.run, failing, rules=rules, values=values, samples=_SAMPLES)
         self._is_unstable = False
@@ -32,7 +33,7 @@ class Inquiry:
     def investigate(self, *, confirm_runs: int) -> None:
         """Minimise and confirm; what fails only sometimes is minimised again, with as many samples as its rate asks."""
         self._meter.phase = "shrink"
-        again = self._meter.run(self._found_as)
+        again = self._meter.run(self.found_as)
         # What had to be asked anew may well come out otherwise.
         self._is_unstable = again.fresh_turns == 0 and again.failure != self._minimiser.best.failure
         if self._is_unstable:
@@ -52,12 +53,17 @@ class Inquiry:
             if self._minimiser.best.executed != before:
                 self._confirm(confirm_runs)
 
+    @property
+    def shortest(self) -> Plan:
+        """The shortest plan known to fail."""
+        return self._minimiser.best.executed
+
     def finding(self, *, tolerate: float, turns: Mapping[Phase, Turns]) -> Finding:
         """What is known now."""
         return Finding(
             outcome=self._minimiser.best,
             found_in=self._found_in,
-            found_as=self._found_as,
+            found_as=self.found_as,
             is_minimal=self._minimiser.is_minimal,
             necessity=self._minimiser.necessity,
             is_unstable=self._is_unstable,

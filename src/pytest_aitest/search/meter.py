@@ -1,5 +1,6 @@
 """What a search costs, by what the turns were asked for. Adds nothing to the runner that it counts for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,10 +27,12 @@ class Turns:
 class Meter:
     """A runner's two verbs, counted."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, *, watch: Callable[[], object] = lambda: None) -> None:
+        """`watch` is called after each of them."""
         self.phase: Phase = "find"
         self.total: dict[Phase, Turns] = {"find": Turns(), "shrink": Turns(), "confirm": Turns()}
         self._runner = runner
+        self._watch = watch
 
     def run(self, plan: Plan, again: int = 0) -> Outcome:
         return self._counted(self._runner.run(plan, again=again))
@@ -43,4 +46,5 @@ class Meter:
 
     def _counted(self, outcome: Outcome) -> Outcome:
         self.total[self.phase] += Turns(fresh=outcome.fresh_turns, replayed=outcome.replayed_turns)
+        self._watch()
         return outcome

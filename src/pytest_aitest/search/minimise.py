@@ -6,7 +6,8 @@ far. Knows no costs: what was asked before is answered from its own memory or fr
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Literal
 
 from .arguments import Values
 from .plan import Given, Plan, Step
@@ -19,7 +20,9 @@ Run = Callable[[Plan, int], Outcome]  # a plan, and which further sample of its 
 class Necessity:
     """What became of the minimal plan without one of its steps."""
 
-    samples: int  # in how many samples it passed; 0 where it was not tried
+    samples: int = 0  # in how many samples it passed; 0 where it was not tried, or did something else
+    result: Literal["passes", "fails otherwise", "can't run", "does not count"] = "passes"
+    by: str = ""  # the check that failed or does not count, the rule that can't run
 
 
 class Minimiser:
@@ -42,13 +45,36 @@ class Minimiser:
         self._rules = {rule.name: rule for rule in rules}
         self._values = values
         self._failed: dict[Plan, Outcome] = {failing.executed: failing}
-        self._passed: dict[Plan, int] = {}  # in how many samples
+        self._others: dict[Plan, list[Outcome]] = {}  # of samples that did not fail the same
 
     @property
     def necessity(self) -> tuple[Necessity, ...]:
         """For each step of the best plan, what is known of the plan without it."""
+        return tuple(map(self._necessity, range(len(self.best.executed))))
+
+    def _necessity(self, index: int) -> Necessity:
         plan = self.best.executed
-        return tuple(Necessity(samples=self._passed.get(without(plan, {index}), 0)) for index in range(len(plan)))
+        rest, shorter = plan[:index] + plan[index + 1 :], without(plan, {index})
+        if (missing := _first_missing(rest, shorter)) is not None:
+            return Necessity(result="can't run", by=missing.rule)
+        outcomes = self._others.get(shorter, [])
+        told = (self._instead(rest, outcome) for outcome in outcomes)
+        return next(filter(None, told), Necessity(samples=len(outcomes)))
+
+    def _instead(self, planned: Plan, outcome: Outcome) -> Necessity | None:
+        """What a sample did that did not fail the same; None where it passed."""
+        if outcome.failure is not None:
+            return Necessity(result="fails otherwise", by=outcome.failure.check)
+        if outcome.inapplicable is not None:
+            return Necessity(result="can't run", by=(outcome.executed or planned)[-1].rule)
+        if (missing := _first_missing(planned, outcome.executed)) is not None:
+            return Necessity(result="can't run", by=missing.rule)
+        return Necessity(result="does not count", by=planned[-1].rule) if self._is_undecided(outcome) else None
+
+    def _is_undecided(self, outcome: Outcome) -> bool:
+        """Whether what failed here, and does not count here, is what the failure sought is about."""
+        assert self.best.failure is not None
+        return outcome.is_undecided and outcome.executed[-1].rule == self.best.failure.check
 
     def minimise(self) -> None:
         """Shorten, simplify, and go on until no single deletion is left that fails the same."""
@@ -176,16 +202,24 @@ class Minimiser:
         if not plan or plan in self._failed:
             return self._failed.get(plan)
         wanted = max(samples, self.samples) if self.varies else samples
-        for again in range(self._passed.get(plan, 0), wanted):
+        others = self._others.setdefault(plan, [])
+        for again in range(len(others), wanted):
+            if others and self._is_undecided(others[-1]):
+                break  # nor would it count in a further sample
             outcome = self._run(plan, again)
             if outcome.failure == self.best.failure:
                 self.varies |= again > 0
                 self._failed[plan] = self._failed[outcome.executed] = outcome
                 return outcome
-            self._passed[plan] = again + 1
+            others.append(replace(outcome, evidence=None))
             if outcome.failure is not None or outcome.inapplicable is not None:
                 break  # it ended before its last step, or in another way: a further sample tells nothing
         return None
+
+
+def _first_missing(planned: Plan, executed: Plan) -> Step | None:
+    """The first step of a plan that is not among those left of it."""
+    return next((step for step, other in zip_longest(planned, executed) if step != other), None)
 
 
 def without(plan: Plan, indexes: set[int]) -> Plan:

@@ -26,6 +26,7 @@ class Outcome:
     fresh_turns: int = 0  # asked live
     replayed_turns: int = 0  # answered from the conversation tree
     inapplicable: str | None = None  # why it could not be judged: a step skipped or assumed
+    is_undecided: bool = False  # whether its last step failed in what does not count there
     evidence: Any = field(default=None, compare=False)  # the runner's own, e.g. the transcript; for the report
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from .errors import DeclarationError, did_you_mean, quoted
+from .secrets import SECRETS, hide
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -86,9 +87,20 @@ class Declaration(BaseModel):
         except ValidationError as error:
             raise DeclarationError(self._explained(error)) from None
 
+    def model_post_init(self, _context: Any) -> None:
+        """Know its secrets from now on, so that nothing shows them."""
+        for name in self.model_fields_set:
+            SECRETS.learn(name, getattr(self, name))
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Show what was declared: pytest prints these in every traceback that has one as an argument."""
-        return (shown for shown in super().__repr_args__() if shown[0] in self.model_fields_set)
+        return ((name, shown) for name, shown in super().__repr_args__() if name in self.model_fields_set)
+
+    def __repr__(self) -> str:
+        return hide(super().__repr__())
+
+    def __str__(self) -> str:
+        return hide(super().__str__())
 
     @classmethod
     def _explained(cls, error: ValidationError) -> str:
@@ -107,7 +119,7 @@ class Declaration(BaseModel):
             why = f"must be a {detail['ctx']['class_name']}, such as {detail['ctx']['class_name']}(...)"
         if not name:  # a rule about several fields; it says which
             return f"{cls.__name__}: {why}"
-        return f"{cls.__name__}({name}={detail['input']!r}): {why}"
+        return hide(f"{cls.__name__}({name}={detail['input']!r}): {why}")
 
 
 _VERBS = ("dlx", "exec", "run", "tool", "x")  # what launchers such as docker, npm and uv are told to do

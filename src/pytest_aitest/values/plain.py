@@ -9,16 +9,19 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .secrets import hide
+
 WIDTH = 80
 _MEGABYTES_FROM = 100_000
 
 
 def inert(text: str) -> str:
-    r"""Make `text` harmless: control characters, and those that reorder a line, are shown as escapes.
+    r"""Make `text` fit to be shown: without secrets; what controls a terminal, or reorders a line, as escapes.
 
     >>> print(inert("a\x1b[31mb"))
     a\x1b[31mb
     """
+    text = hide(text)
     if text.isprintable():
         return text
     return "".join(char if _harmless(char) else char.encode("unicode_escape").decode() for char in text)
@@ -30,6 +33,7 @@ def _harmless(char: str) -> bool:
 
 def one_line(text: str, *, most: int) -> str:
     """`text` in at most so many characters of one line."""
+    text = hide(text)  # before it is cut: half a secret would not be known as one
     line = inert(" ".join(text[: 2 * most].split()))
     return line if len(line) <= most and len(text) <= 2 * most else f"{line[: most - 3]}..."
 
@@ -74,6 +78,7 @@ def wrapped(text: str, *, width: int = WIDTH, most_lines: int | None = None) -> 
         width: Columns for a line.
         most_lines: None where nothing is to be cut.
     """
+    text = hide(text)
     # Enough of a huge text to fill the lines that are kept: wrapping 5 MB takes seconds.
     shown = text if most_lines is None else text[: most_lines * WIDTH]
     lines = [line for paragraph in inert(shown).expandtabs(4).split("\n") for line in _folded(paragraph, width)]

@@ -126,4 +126,4 @@ class AgentResult:
 
     def __repr__(self) -> str:
         # One line: pytest shows the line breaks of a repr as "\n".
-        return f"<turn {len(self.session.turns)} of {self.session.name or 'a session'}: {self.turn.in_one_line}>"
+        return f"<turn {len(self.session.turns)} of {self.session.name or 'a session'}: {self.turn.record.in_one_line}>"

@@ -4,7 +4,7 @@ Knows nothing of how it came about.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
@@ -25,6 +25,62 @@ class ToolCall:
     server: str | None = None  # None where no server was asked
     duration_ms: float = 0.0
     id: str = ""  # the model's own; ties the call to the messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentText:
+    """What the agent said, before a tool call or as its answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnRecord:
+    """A turn as whoever reads of it needs it: what was said and done, in the order in which it went."""
+
+    agent: str
+    model: str
+    user: str
+    said: tuple[AgentText | ToolCall, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    error_kind: str | None = None
+    duration_ms: float = 0.0
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = 0.0  # None where a price is not known
+    is_replayed: bool = False  # from the conversation tree: nothing of this was asked
+
+    @property
+    def answer(self) -> str:
+        """What it ended in; empty where it did not end in an answer."""
+        texts = [part.text for part in self.said if isinstance(part, AgentText)]
+        return texts[-1] if texts and self.error is None else ""
+
+    def __str__(self) -> str:
+        """Text of at most 80 columns, whatever the model or a tool wrote."""
+        lines = (labelled(label, text, most_lines=most_lines) for label, text, most_lines in self._parts())
+        return "\n".join(chain.from_iterable(lines))
+
+    @property
+    def in_one_line(self) -> str:
+        """The same, its error first, as one line of whatever length."""
+        parts = sorted(self._parts(), key=lambda part: part[0] != "error")
+        return "; ".join(one_line(f"{label} {text}", most=200) for label, text, _ in parts)
+
+    def _parts(self) -> Iterator[tuple[str, str, int | None]]:
+        """Who or what speaks, what it said, and how many lines that is worth."""
+        yield "user", self.user, None
+        for part in self.said:
+            if isinstance(part, AgentText):
+                yield "agent", part.text, None
+            else:
+                yield "tool", _called(part), 3 if part.error is None else 8
+        for note in self.notes:
+            yield "note", note, None
+        if self.error is not None:
+            yield "error", f"{self.error_kind}: {self.error}", None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,32 +120,27 @@ class Turn:
         return self.responses[-1] if self.success else ""
 
     def __repr__(self) -> str:
-        return f"<turn: {self.in_one_line}>"
+        return f"<turn: {self.record.in_one_line}>"
 
     def __str__(self) -> str:
         """The turn as text of at most 80 columns, whatever the model or a tool wrote."""
-        lines = (labelled(label, text, most_lines=most_lines) for label, text, most_lines in self._parts())
-        return "\n".join(chain.from_iterable(lines))
+        return str(self.record)
 
     @property
-    def in_one_line(self) -> str:
-        """The same, its error first, as one line of whatever length."""
-        parts = sorted(self._parts(), key=lambda part: part[0] != "error")
-        return "; ".join(one_line(f"{label} {text}", most=200) for label, text, _ in parts)
+    def record(self) -> TurnRecord:
+        """What is told of it."""
+        same = {name: getattr(self, name) for name in _TOLD}
+        return TurnRecord(**same, said=tuple(self._spoken()))
 
-    def _parts(self) -> Iterator[tuple[str, str, int | None]]:
-        """Who or what speaks, what it said, and how many lines that is worth, in the order in which it went."""
-        yield "user", self.user, None
+    def _spoken(self) -> Iterator[AgentText | ToolCall]:
         calls = iter(self.tool_calls)
         for message in self.messages:
             if text := _said(message):
-                yield "agent", text, None
-            for call in islice(calls, len(message.get("tool_calls") or ())):
-                yield "tool", _called(call), 3 if call.error is None else 8
-        for note in self.notes:
-            yield "note", note, None
-        if self.error is not None:
-            yield "error", f"{self.error_kind}: {self.error}", None
+                yield AgentText(text=text)
+            yield from islice(calls, len(message.get("tool_calls") or ()))
+
+
+_TOLD = [field.name for field in fields(TurnRecord) if field.name not in ("said", "is_replayed")]
 
 
 @dataclass(frozen=True, kw_only=True)

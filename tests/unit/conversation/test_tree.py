@@ -334,7 +334,7 @@ def test_what_has_no_key_is_not_replayed_and_the_past_says_why() -> None:
     assert walking.unknowable is None
     assert walking.replay(UNKEYABLE) is None
     walking.add(UNKEYABLE, turn())
-    assert walking.unknowable == "a _thread.lock"
+    assert walking.unknowable == "The agent holds a _thread.lock, which can't be compared"
     walking.add(said("next"), turn())  # after what can't be known again
     assert root.edges == {}
     assert len(walking.events) == 2

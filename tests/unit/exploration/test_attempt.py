@@ -9,10 +9,9 @@ from pytest_aitest import Agent, DeclarationError, MCPServer, Provider, Provider
 from pytest_aitest.checks import chosen_checks
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.tree import Node
-from pytest_aitest.exploration.attempt import Attempt, Verdicts
+from pytest_aitest.exploration.attempt import UNDECIDED, Attempt, Verdicts
 from pytest_aitest.search.plan import Given, Step
 from pytest_aitest.search.runner import StopSearchError
-from pytest_aitest.values.transcript import Turn
 
 from .scripted import Scripted, plan, raises, says
 
@@ -49,8 +48,8 @@ UNHEARD = Agent(name="unheard", provider=Provider(model=disconnected))
 def test_a_plan_that_passes_leaves_its_steps_and_what_was_said() -> None:
     attempt = attempted("one", "two")
     assert attempt.executed == plan("one", "two")
-    assert [record.code for record in attempt.records] == ["one()", "two()"]
-    said = [happened.user for record in attempt.records for happened in record.happened if isinstance(happened, Turn)]
+    assert [record.code for record in attempt.taken] == ["one()", "two()"]
+    said = [turn.user for taken in attempt.taken for turn in taken.record.turns]
     assert said == ["one", "two"]
     assert (attempt.failure, attempt.inapplicable, attempt.ours) == (None, None, None)
     assert not attempt.is_over
@@ -89,6 +88,15 @@ def test_a_skip_makes_a_plan_inapplicable() -> None:
 
 def test_a_skip_without_a_word_is_named_by_its_kind() -> None:
     assert attempted("bad", acts={"bad": raises(Skipped())}).inapplicable == "bad: Skipped"
+
+
+@pytest.mark.parametrize(("last", "is_undecided"), [("noted", True), ("one", False), ("bad", False)])
+def test_whether_its_last_step_failed_in_what_does_not_count_is_told(last: str, is_undecided: bool) -> None:
+    acts = {"noted": lambda session: UNDECIDED, "bad": raises(Skipped())}
+    attempt = attempted("one", "noted", last, acts=acts)
+    assert attempt.executed == plan("one", "noted", last)
+    assert attempt.is_undecided is is_undecided
+    assert attempt.failure is None
 
 
 def test_ctrl_c_is_nobodys_verdict() -> None:
@@ -239,7 +247,7 @@ def test_what_a_failing_check_has_seen_is_recorded_and_what_steps_called() -> No
         session.call_tool("pay")
 
     attempt = attempted("pays", acts={"pays": pays}, looks={"passing": passing, "failing": failing})
-    (record,) = attempt.records
+    (record,) = (taken.record for taken in attempt.taken)
     assert [look.call for look in record.looks] == ["total()"]
     assert record.looks[0].said == "4499"
     assert [getattr(happened, "call", "turn") for happened in record.happened] == ["turn", "pay()"]

@@ -1,12 +1,16 @@
 """Plans over the conversation tree: what is replayed, asked anew, confirmed, and whose fault stops the search."""
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_aitest import Agent, DeclarationError, MCPServer, Provider, ServerError, ServerStartError, Session
+from pytest_aitest.checks import Check, chosen_checks
 from pytest_aitest.conversation.tree import Event, Node
 from pytest_aitest.exploration.allowed import PriceError
 from pytest_aitest.exploration.budget import Budget, BudgetSpentError
@@ -23,6 +27,7 @@ def runner_of(
     allow: Callable[[Event], None] = lambda event: None,
     budget: Budget | None = None,
     looks: Mapping[str, Callable[[Session], object]] | None = None,
+    checks: Sequence[Check] = (),
 ) -> TreeRunner:
     return TreeRunner(
         subject=lambda past: Scripted(acts=acts, session=Session(agent, past=past), looks=looks or {}),
@@ -32,6 +37,7 @@ def runner_of(
         allow=allow,
         offered=lambda connections: None,
         heard=lambda turn: None,
+        builtin_checks=checks,
     )
 
 
@@ -61,7 +67,7 @@ SPEAKING = {"one": says("one"), "two": says("two"), "bad": raises(AssertionError
 
 
 def answer(outcome: Outcome) -> list[str]:
-    return [turn.final_response for record in outcome.evidence.records for turn in record.happened]
+    return [turn.answer for record in outcome.evidence.records for turn in record.turns]
 
 
 def test_what_is_known_costs_nothing() -> None:
@@ -234,3 +240,83 @@ def test_a_failure_that_only_a_differing_playback_shows_is_none() -> None:
     again = runner.run(plan("one", "two"))
     assert again.failure is None
     assert turns(again) == (0, 2)  # not asked anew: it is known
+
+
+def test_a_server_that_begins_where_another_session_left_it_is_told_of() -> None:
+    """No playback shows it: what fails is the first turn."""
+    runner = runner_of({"one": says("one"), "other": says("other")}, agent=TICKING)
+    assert runner.run(plan("one")).failure is None
+    runner.run(plan("other"))
+    (remark,) = runner.remarks.values()
+    assert (
+        "answered ticket(), the first call of a session, with 'ticket 1', and in another with 'ticket 2': it did not "
+        "begin in the same state." in remark
+    )
+
+
+def test_first_answers_are_compared_only_where_nothing_was_called_before() -> None:
+    runner = runner_of({"call": lambda session: session.call_tool("ticket", agent=TICKING), **SPEAKING}, agent=TICKING)
+    runner.run(plan("one"))
+    runner.run(plan("call", "one"))
+    assert runner.remarks == {}
+
+
+def test_an_agent_that_changes_what_it_closes_over_is_told_of() -> None:
+    heard: list[str] = []
+
+    def remembering(messages: Any, tools: Any) -> str:
+        heard.append("something")
+        return f"answer {len(heard)}"
+
+    runner = runner_of(SPEAKING, agent=Agent(provider=Provider(model=remembering)))
+    assert [turns(runner.run(plan("one"))) for _ in range(2)] == [(1, 0), (1, 0)]
+    assert list(runner.remarks.values()) == [
+        "Answering changes what the agent's callables close over, which makes it another agent each time, so nothing "
+        "was replayed."
+    ]
+
+
+def mortal(tmp_path: Path, *, lives: int) -> Agent:
+    """Has a server that ends itself when asked, so many times in all."""
+    (tmp_path / "server.py").write_text(
+        f"""
+import os
+from pathlib import Path
+try:
+    from mcp.server import MCPServer as Server
+except ImportError:
+    from mcp.server.fastmcp import FastMCP as Server
+
+server = Server("mortal")
+
+@server.tool()
+def ticket() -> str:
+    deaths = Path("deaths")
+    died = int(deaths.read_text()) if deaths.exists() else 0
+    if died < {lives}:
+        deaths.write_text(str(died + 1))
+        os._exit(3)
+    return "ticket"
+
+server.run()
+"""
+    )
+    server = MCPServer(command=[sys.executable, "server.py"], cwd=os.fspath(tmp_path))
+    return Agent(provider=Provider(model=asking), mcp_servers=[server])
+
+
+def test_a_server_that_dies_is_a_failure_if_it_dies_again(tmp_path: Path) -> None:
+    runner = runner_of(SPEAKING, agent=mortal(tmp_path, lives=2), checks=chosen_checks())
+    outcome = runner.run(plan("one"))
+    assert outcome.failure is not None
+    assert outcome.failure.check == "servers_stay_alive"
+    assert turns(outcome) == (2, 0)
+
+
+def test_a_server_that_died_once_is_no_failure_and_told_of(tmp_path: Path) -> None:
+    runner = runner_of(SPEAKING, agent=mortal(tmp_path, lives=1), checks=chosen_checks())
+    outcome = runner.run(plan("one"))
+    assert outcome.failure is None
+    assert turns(outcome) == (2, 0)
+    (remark,) = runner.remarks.values()
+    assert remark.startswith("In one conversation: ")

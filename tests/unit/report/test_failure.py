@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_aitest import ToolCall, Turn
+from pytest_aitest import ToolCall
 from pytest_aitest.report.failure import passed_line, rate_line, sections, warning_text
 from pytest_aitest.values.plain import columns
 from pytest_aitest.values.record import (
@@ -24,6 +24,7 @@ from pytest_aitest.values.record import (
     StepRecord,
     ToolLook,
 )
+from pytest_aitest.values.transcript import AgentText, TurnRecord
 
 Shows = Callable[[ExplorationRecord], None]
 
@@ -50,23 +51,20 @@ def shows_what_is_expected(request: pytest.FixtureRequest) -> Shows:
     return compare
 
 
-def turn(user: str, *calls: ToolCall, answer: str = "Done!", **fields: Any) -> Turn:
-    said: list[dict[str, Any]] = [{"role": "user", "content": user}]
-    wanted = [{"id": str(number)} for number in range(len(calls))]
-    said += [{"role": "assistant", "content": None, "tool_calls": wanted}] if wanted else []
-    said += [{"role": "assistant", "content": answer}] if answer else []
-    return Turn(agent="bank", model="m", user=user, messages=tuple(said), tool_calls=calls, **fields)
+def turn(user: str, *calls: ToolCall, answer: str = "Done!", **fields: Any) -> TurnRecord:
+    answers = (AgentText(text=answer),) if answer else ()
+    return TurnRecord(agent="bank", model="m", user=user, said=(*calls, *answers), **fields)
 
 
 def call(name: str, result: str, **arguments: Any) -> ToolCall:
     return ToolCall(name=name, arguments=arguments, result=result, server="bank")
 
 
-def said(*texts: str) -> tuple[Turn, ...]:
+def said(*texts: str) -> tuple[TurnRecord, ...]:
     return tuple(turn(text) for text in texts)
 
 
-def step(code: str, *happened: Turn | ToolLook) -> StepRecord:
+def step(code: str, *happened: TurnRecord | ToolLook) -> StepRecord:
     return StepRecord(code=code, happened=happened or said("Go on"))
 
 
@@ -127,8 +125,13 @@ BANKING = ExplorationRecord(
     seed=8123,
     plans_tried=3,
     plans=25,
-    pairs_covered=4,
-    pairs=4,
+    rules=("ask_balance", "transfer"),
+    covered=(
+        ("ask_balance", "ask_balance"),
+        ("ask_balance", "transfer"),
+        ("transfer", "ask_balance"),
+        ("transfer", "transfer"),
+    ),
     spent=SPENT,
     findings=(TRANSFERS,),
     pinned=(DOCUMENTED,),
@@ -139,8 +142,7 @@ SHOP = ExplorationRecord(
     seed=1,
     plans_tried=0,
     plans=25,
-    pairs_covered=0,
-    pairs=9,
+    rules=("add", "pay", "ship"),
     spent=Spent(find=4, model_calls=9),
 )
 
@@ -234,7 +236,7 @@ def test_a_search_that_was_cut_short_and_code_that_cannot_be_kept(shows_what_is_
             ),
             is_minimal=False,
             why_not_minimal="the budget of 400 model calls was spent before each turn was tried without.",
-            cannot_keep="<Card 12> has no literal form, so there is no code to paste: build it in a rule.",
+            keep_remark="<Card 12> has no literal form, so there is no code to paste: build it in a rule.",
         )
     )
 
@@ -242,6 +244,26 @@ def test_a_search_that_was_cut_short_and_code_that_cannot_be_kept(shows_what_is_
 def test_necessity_without_a_pinned_order(shows_what_is_expected: Shows) -> None:
     codes = [f"say_{number}()" for number in range(1, 6)]
     shows_what_is_expected(found(*map(step, codes), necessity=tuple(Necessity(step=n, passed=n) for n in range(1, 6))))
+
+
+def test_what_was_not_judged_without_a_step_is_no_pass() -> None:
+    found_needed = found(
+        *map(step, ["log_in()", "add(item='shoes')", "checkout()", "pay()", "pay()"]),
+        necessity=(
+            Necessity(step=1, result="can't run", by="add"),
+            Necessity(step=2, result="fails otherwise", by="stock_is_right"),
+            Necessity(step=3, result="does not count", by="test_payment"),
+            Necessity(step=4, result="does not count", by="test_" + "payment_" * 4),
+            Necessity(step=5, passed=1),
+        ),
+    )
+    assert section(found_needed, "why each turn is needed") == [
+        "Without turn 1: not judged, add() can't run there.",
+        "Without turn 2: fails otherwise, in stock_is_right.",
+        "Without turn 3: not judged, what test_payment asserts does not count there.",
+        "Without turn 4: not judged, what test_payment_payment_payment_payment_ asserts",
+        "does not count there. Without turn 5: passes (1 sample).",
+    ]
 
 
 def test_a_warning_stands_alone() -> None:
@@ -435,7 +457,7 @@ def test_no_text_breaks_out_of_80_columns(steps: tuple[StepRecord, ...], text: s
         record=replace(SHOP, pinned=(PinnedOrder(name="documented", steps=codes, passes=True),), remarks=(text,)),
         is_minimal=False,
         why_not_minimal=text,
-        cannot_keep=text,
+        keep_remark=text,
         notes=(text,),
         error=text,
     )

@@ -47,6 +47,7 @@ class Agent:
         probability: float = 1.0,
         allows: Callable[[Sequence[Step], Step], bool] = lambda history, step: True,
         refuses: Callable[[Sequence[Step]], str | None] = lambda history: None,
+        only_notes: Callable[[Sequence[Step]], bool] = lambda history: False,
         most_turns: int | None = None,
         ends_with: type[BaseException] = StopSearchError,
     ) -> None:
@@ -54,6 +55,7 @@ class Agent:
         self.asked: list[tuple[Plan, int]] = []  # each call of run
         self.live: list[tuple[str, ...]] = []  # the history of each turn that went live
         self._wrong, self._probability, self._allows, self._refuses = wrong, probability, allows, refuses
+        self._only_notes = only_notes
         self._most_turns, self._ends_with = most_turns, ends_with
         self._random = Random(0)
         self._samples: dict[Plan, list[Failure | None]] = {}  # by history, the samples of earlier steps included
@@ -83,6 +85,7 @@ class Agent:
             fresh_turns=fresh,
             replayed_turns=len(history) - fresh,
             inapplicable=None if failure else self._refuses(history),
+            is_undecided=not failure and self._only_notes(history),
         )
 
     def confirm(self, plan: Plan) -> Outcome:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -7,9 +8,9 @@ from hypothesis import strategies as st
 from pytest_aitest.search.arguments import Values, documented_values
 from pytest_aitest.search.minimise import Minimiser, without
 from pytest_aitest.search.plan import Given, Plan, Step
-from pytest_aitest.search.runner import StopSearchError
+from pytest_aitest.search.runner import Failure, StopSearchError
 
-from .agents import OTHER, Agent, Choice, codes, in_order, names, plan, step
+from .agents import FAILURE, OTHER, Agent, Choice, codes, in_order, names, plan, step
 
 LETTERS = [Choice(name=name) for name in "abcd"]
 AMOUNTS = [Choice(name="pay", choices={"amount": range(100), "note": ["", "hi"]}), Choice(name="wait")]
@@ -121,6 +122,52 @@ def test_it_tells_how_often_the_plan_passed_without_each_step() -> None:
     search = minimiser(Agent(LETTERS, in_order("a", "b")), plan("a b"), samples=3)
     search.minimise()
     assert [each.samples for each in search.necessity] == [3, 1]
+
+
+def without_each(agent: Agent, failing: Plan) -> list[tuple[str, str]]:
+    search = minimiser(agent, failing)
+    search.minimise()
+    assert search.best.executed == failing
+    assert not any(each.samples for each in search.necessity if each.result != "passes")
+    return [(each.result, each.by) for each in search.necessity]
+
+
+def test_without_a_step_that_makes_a_later_one_possible_nothing_was_judged() -> None:
+    agent = Agent(
+        LETTERS, in_order("a", "b", "c"), allows=lambda history, each: each.rule != "c" or "b" in names(history)
+    )
+    assert without_each(agent, plan("a b c")) == [("passes", ""), ("can't run", "c"), ("passes", "")]
+
+
+def test_without_a_step_whose_result_a_later_one_is_given_nothing_was_judged() -> None:
+    failing = (Step(rule="a", gives="cart"), step("b", of=Given("cart")), *plan("c"))
+    agent = Agent(LETTERS, in_order("a", "b", "c"))
+    assert without_each(agent, failing) == [("can't run", "b"), ("passes", ""), ("passes", "")]
+
+
+def test_without_a_step_another_may_skip() -> None:
+    agent = Agent(LETTERS, in_order("a", "b", "c"), refuses=lambda history: "no" if names(history) == "b" else None)
+    assert without_each(agent, plan("a b c"))[0] == ("can't run", "b")
+
+
+def test_without_a_step_it_may_fail_otherwise() -> None:
+    def wrong(history: Sequence[Step]) -> Failure | bool:
+        return OTHER if names(history) == "b" else names(history) == "a b"
+
+    assert without_each(Agent(LETTERS, wrong), plan("a b")) == [("fails otherwise", "invariant"), ("passes", "")]
+
+
+@pytest.mark.parametrize(("check", "result"), [("b", ("does not count", "b")), ("invariant", ("passes", ""))])
+def test_a_failed_assertion_that_does_not_count_matters_where_it_is_what_fails(
+    check: str, result: tuple[str, str]
+) -> None:
+    def wrong(history: Sequence[Step]) -> Failure | None:
+        return replace(FAILURE, check=check) if names(history) == "a b" else None
+
+    agent = Agent(LETTERS, wrong, only_notes=lambda history: names(history) == "b")
+    assert without_each(agent, plan("a b")) == [result, ("passes", "")]
+    asked = [live for live in agent.live if live == ("b()",)]
+    assert len(asked) == (1 if check == "b" else 2)  # whether it counts, no further sample will change
 
 
 def test_what_was_best_when_the_search_had_to_stop_is_kept() -> None:

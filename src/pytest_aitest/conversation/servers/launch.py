@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_aitest.values.agent import MCPServer
 from pytest_aitest.values.errors import ServerStartError, did_you_mean
+from pytest_aitest.values.secrets import SECRETS
 
 # What the SDK's own stdio client passes on, in 1.x and 2.x. A copy, so that a process can be started, and boot, while
 # mcp is being imported.
@@ -94,7 +95,9 @@ def filled_in(values: Mapping[str, str], *, field: str, label: str) -> dict[str,
     Raises:
         ServerStartError: No such variable is set.
     """
-    return {key: _filled_in(value, place=f"{field}[{key!r}]", label=label) for key, value in values.items()}
+    filled = {key: _filled_in(value, place=f"{field}[{key!r}]", label=label) for key, value in values.items()}
+    SECRETS.learn(field, filled)  # a variable's own name may not tell
+    return filled
 
 
 def _filled_in(value: str, *, place: str, label: str) -> str:

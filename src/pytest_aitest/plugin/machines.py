@@ -23,7 +23,8 @@ from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import DeclarationError
 
 from . import exploring
-from .explorable import FORECAST, asking_for, exploration_marks, listed_marks, marks_of
+from .collect_explorations import FORECAST, asking_for, exploration_marks, listed_marks, marks_of
+from .concluding import declarations_said
 
 Test = Callable[..., None]
 _FIXTURE = type(pytest.fixture(lambda: None))
@@ -104,7 +105,7 @@ def _run_pinned(
 def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixtures: Mapping[str, Any]) -> None:
     __tracebackhide__ = True
     profile = Profile.of(machine.TestCase.settings)
-    limits = exploring.limits_of(machine, request.config, profile)
+    limits = exploring.limits_of(machine, request.config, profile, item=request.node)
     exploring.explore(_explorable(machine, request, fixtures), limits, request.node, profile=profile)
 
 
@@ -121,7 +122,8 @@ def _forecast(machine: type[SessionMachine], config: pytest.Config) -> str:
     """What the exploration would ask, as far as can be said before any fixture is made."""
     limits = exploring.limits_of(machine, config, Profile.of(machine.TestCase.settings))
     provider = machine.agent.provider if isinstance(machine.agent, Agent) else None
-    return exploring.forecast_of(limits, _pinned(machine).values(), provider, config)
+    documented = map(len, _pinned(machine).values())
+    return exploring.forecast_of(limits, documented, provider, config, unknown="an agent that its fixtures make")
 
 
 def _explorable(
@@ -149,7 +151,7 @@ def _explorable(
             ended=runner.note,
         )
 
-    with exploring.declarations_said():
+    with declarations_said():
         return exploring.explorable(
             request.node,
             seed=seed,

@@ -6,7 +6,9 @@ Loaded in every run, so it asks whether a class is a machine only where somebody
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +18,9 @@ from pytest_aitest.values.plain import filled
 
 from . import run
 from .collect import EXPLORES, INVARIANT
+from .parameters import parametrized
 from .paying import mode_of
+from .tolerance import own_limits
 
 EXPLORING = "pytest_aitest.plugin.exploring"
 FORECAST = "aitest_forecast"  # an attribute of the test that explores
@@ -40,13 +44,26 @@ def pytest_pycollect_makeitem(
         return None
     if machine is not obj and collector.classnamefilter(machine.__name__) and _stands_in(machine, collector):
         return []  # the class itself is collected, and explored once
-    explored: Any = importlib.import_module("pytest_aitest.plugin.explored")  # what it needs is loaded by now
+    machines: Any = importlib.import_module("pytest_aitest.plugin.machines")  # what it needs is loaded by now
     load_exploring(collector.config)
     try:
-        node: pytest.Class = explored.MachineNode.of(collector, name=name, machine=machine)
+        node: pytest.Class = machines.MachineNode.of(collector, name=name, machine=machine)
     except DeclarationError as error:
         raise collector.CollectError(filled(str(error))) from None
     return node
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse limits that can't be meant, before a turn is paid for."""
+    report = yield
+    try:
+        for node in report.result:
+            if isinstance(node, pytest.Function) and hasattr(node.function, FORECAST):
+                own_limits(node.function.place_as, node)  # which is the class
+    except DeclarationError as error:
+        report.outcome, report.longrepr, report.result = "failed", filled(str(error)), []
+    return report
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
@@ -72,33 +89,60 @@ def _add_exploration(kind: type, collector: pytest.Module | pytest.Class) -> Non
         )
     members = inspect.getmembers(kind, inspect.isfunction)
     tests = [member for name, member in members if collector.funcnamefilter(name) and not hasattr(member, _PINNED)]
-    asking = [*tests, *(member for _, member in members if hasattr(member, INVARIANT))]
+    asked = _asked_by(tests, [member for _, member in members if hasattr(member, INVARIANT)])
     for name, member in members:
         if hasattr(member, _PINNED) and not hasattr(member, EXPLORES):
-            pinned = _test(kind, asking, "run_pinned", name, marks=getattr(member, "pytestmark", []))
+            pinned = _test(kind, asked, "run_pinned", name, marks=getattr(member, "pytestmark", []))
             setattr(pinned, _PINNED, member)
             setattr(kind, name, pinned)
-    explore = _test(kind, asking, "explore", marks=exploration_marks(kind))
-    setattr(explore, FORECAST, lambda _: "the agents that its tests speak to, known when they run")
+    explore = _test(kind, asked, "explore", marks=exploration_marks(kind))
+    setattr(explore, FORECAST, partial(_forecast, kind, len(tests)))
     kind.explore = explore  # type: ignore[attr-defined]
 
 
-def _test(kind: type, asking: Sequence[Any], conduct: str, *about: str, marks: Any) -> Callable[..., None]:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What the tests and invariants of a class ask for."""
+
+    fixtures: Sequence[str]
+    marks: Sequence[pytest.Mark]  # that give them some of it
+
+
+def _forecast(kind: type, tests: int, config: pytest.Config) -> str:
+    flows: Any = importlib.import_module("pytest_aitest.plugin.explored_flows")
+    forecast: str = flows.forecast(kind, tests, config)
+    return forecast
+
+
+def _asked_by(tests: Sequence[Any], invariants: Sequence[Any]) -> _Asked:
+    marks_of_tests = {function: listed_marks(getattr(function, "pytestmark", [])) for function in [*tests, *invariants]}
+    given = {test: list(parametrized(marks_of_tests[test])) for test in tests}
+    names = [{name for each in given[test] for name in each.names} for test in tests]
+    shared = names[0].intersection(*names) if names else set()
+    own = {test: {name for each in given[test] for name in each.direct} - shared for test in tests}
+    asked = [
+        each.name
+        for function in marks_of_tests
+        for each in list(inspect.signature(function).parameters.values())[1:]
+        if each.default is each.empty and each.name not in own.get(function, ())
+    ]
+    marks = [mark for test in tests[:1] for mark in marks_of_tests[test]]
+    shared_marks = [mark for mark in marks if any(each.names <= shared for each in parametrized([mark]))]
+    shared_marks += [mark for marks in marks_of_tests.values() for mark in marks if mark.name == "usefixtures"]
+    fixtures = [name for name in dict.fromkeys(asked) if name not in ("aitest_run", "aitest_session")]
+    return _Asked(fixtures=fixtures, marks=shared_marks)
+
+
+def _test(kind: type, asked: _Asked, conduct: str, *about: str, marks: Any) -> Callable[..., None]:
     """A test that has all fixtures that the tests and invariants of a class ask for."""
-    parameters = [each for function in asking for each in list(inspect.signature(function).parameters.values())[1:]]
-    names = dict.fromkeys(each.name for each in parameters if each.default is each.empty)
 
     def test(self: object, request: pytest.FixtureRequest, **fixtures: Any) -> None:
         __tracebackhide__ = True
         flows: Any = importlib.import_module("pytest_aitest.plugin.explored_flows")
         getattr(flows, conduct)(self, request, {"request": request, **fixtures}, *about)
 
-    asked = [name for name in names if name not in ("aitest_run", "aitest_session")]
-    of_tests = [mark for function in asking[:1] for mark in getattr(function, "pytestmark", [])]
-    copied = [mark for mark in of_tests if mark.name == "parametrize"]
-    copied += [mark for f in asking for mark in getattr(f, "pytestmark", []) if mark.name == "usefixtures"]
-    vars(test).update({EXPLORES: True, "__signature__": asking_for(asked), "__test__": True})
-    vars(test).update({"place_as": kind, "pytestmark": [*copied, *listed_marks(marks), _NO_COROUTINE.mark]})
+    vars(test).update({EXPLORES: True, "__signature__": asking_for(asked.fixtures), "__test__": True})
+    vars(test).update({"place_as": kind, "pytestmark": [*asked.marks, *listed_marks(marks), _NO_COROUTINE.mark]})
     return test
 
 
