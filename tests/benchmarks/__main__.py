@@ -3,11 +3,13 @@
 from argparse import ArgumentParser
 from functools import partial
 
-from . import real, replay, search, startup, turns
+from . import html, real, replay, search, startup, turns
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="startup, turns, replay, search, real; all by default")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="startup, turns, replay, search, html, real; all by default"
+    )
     parser.add_argument("--every", type=int, default=6, help="real: meet each so manieth defect")
     parser.add_argument("--seeds", type=int, default=2, help="real: each with so many seeds")
     options = parser.parse_args()
@@ -16,6 +18,7 @@ if __name__ == "__main__":
         "turns": turns.measure,
         "replay": replay.measure,
         "search": search.measure,
+        "html": html.measure,
         "real": partial(real.measure, every=options.every, seeds=options.seeds),
     }
     for name in options.parts or parts:
