@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_EMPTY = {"meta", "link", "input", "br", "img", "rect"}
+_EMPTY = {"meta", "link", "input", "br", "wbr", "img", "rect"}
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
-from .arguments import Values
+from .arguments import Listed, Values
 from .plan import Given, Plan, Step
 from .runner import Outcome, Rule
 
@@ -142,9 +142,16 @@ class Minimiser:
         if self._try(tuple(self._usual(step) for step in plan)):
             return
         for index in reversed(range(len(plan))):
+            if index < len(self.best.executed) and self._stays_together(self.best.executed[index]):
+                executed = self.best.executed
+                self._try((*executed[:index], self._usual(executed[index]), *executed[index + 1 :]))
             for name in plan[index].arguments:
                 if index < len(self.best.executed) and name in self.best.executed[index].arguments:
                     self._simplify_argument(index, name)
+
+    def _stays_together(self, step: Step) -> bool:
+        """Whether its arguments, changed one by one, would be none that may be tried."""
+        return len(step.arguments) > 1 and isinstance(self._rules[step.rule].pool, Listed)
 
     def _usual(self, step: Step) -> Step:
         if step.rule not in self._values:

@@ -88,7 +88,7 @@ def test_the_strip_counts_outcomes_and_names_cost_time_and_models(sample: Elemen
         ([], "Nothing was tested."),
         (["passed"], "Yes."),
         (["passed", "noted"], "Yes, with 1 note."),
-        (["passed", "priced", "skipped"], "Yes, as far as it was run: 2 not."),
+        (["passed", "priced", "skipped"], "Yes. 2 tests did not run."),
         (["priced"], "Nothing was judged."),
         (["failed", "passed"], "No. 1 failed of 2 tests."),
         (["error", "error"], "No. 2 errors of 2 tests."),

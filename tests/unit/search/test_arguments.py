@@ -71,3 +71,21 @@ def test_what_is_cut_down_keeps_listed_arguments_together() -> None:
     minimiser.minimise()
     assert [step.code for step in minimiser.best.executed] == ["pay(amount=2, account='account 2')", "look()"]
     assert minimiser.is_minimal
+
+
+def test_each_step_gets_its_documented_set_back_where_it_may() -> None:
+    """Not argument by argument, which would give sets that nobody listed."""
+
+    def wrong(history: Any) -> bool:
+        paid = [step for step in history if step.rule == "pay"]
+        return len(paid) == 2 and paid[-1].arguments["amount"] > 1
+
+    agent = Agent([LISTED, LOOK], wrong, allows=lambda history, step: LISTED.chosen(step.arguments) is not None)
+    failing = agent.run((Step(rule="pay", arguments=SETS[3]), Step(rule="pay", arguments=SETS[2])))
+    known = {("pay", name): [value] for name, value in SETS[0].items()}
+    values = {"pay": Values(LISTED, known), "look": Values(LOOK, {})}
+    search = Minimiser(
+        lambda plan, again: agent.run(plan, again=again), failing, rules=agent.rules, values=values, samples=2
+    )
+    search.minimise()
+    assert [step.arguments for step in search.best.executed] == [SETS[0], SETS[2]]

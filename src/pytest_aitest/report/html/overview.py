@@ -73,8 +73,8 @@ def _answer(counts: Counter[Outcome], tests: int) -> str:
     if not any(counts[outcome] for outcome in _JUDGED):
         return "Nothing was judged."
     unjudged = counts["priced"] + counts["skipped"] + counts["not run"]
-    so_far = f", as far as it was run: {unjudged:,} not" if unjudged else ""
-    return f"Yes{so_far}." if not counts["noted"] else f"Yes{so_far}, with {counted(counts['noted'], 'note')}."
+    noted = f", with {counted(counts['noted'], 'note')}" if counts["noted"] else ""
+    return f"Yes{noted}." + (f" {counted(unjudged, 'test')} did not run." if unjudged else "")
 
 
 def _facts(run: RunRecord) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -108,7 +109,7 @@ def _opened(told: list[SessionView]) -> set[str]:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FunctionLoader(_asset),
         autoescape=True,
         undefined=StrictUndefined,
@@ -116,11 +117,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
 
 
 def _shown(value: Any) -> Any:
     """What stands in the page for a value; this is where no text of others gets past."""
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _breakable(name: str) -> Markup:
+    """A name whose line may end between its words, as `test_` and `balance`."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_/])|(?<=::)|(?=\[)", visible(name)))
 
 
 @cache
