@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, TypeVarTuple
 
+import anyio
 import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 
@@ -55,7 +56,8 @@ class Engine:
     def __init__(self) -> None:
         self._process = os.getpid()
         self._closed = False
-        self._running: set[Future[Any]] = set()
+        # Known in the loop, not by whoever asked: Ctrl-C may come before they hold what they asked for.
+        self._running: set[anyio.CancelScope] = set()
         # Under xdist all workers draw on one account.
         self.rates = Rates(share=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         with ExitStack() as starting:
@@ -68,10 +70,13 @@ class Engine:
     def close(self) -> None:
         """Give up what still runs, close all servers and models, last opened first, and end the loop's thread."""
         was_running, self._closed = self.is_running, True
-        for future in tuple(self._running):
-            future.cancel()
         if was_running:
+            self._portal.call(self._give_up)
             self._exits.close()
+
+    def _give_up(self) -> None:
+        for scope in tuple(self._running):
+            scope.cancel()
 
     @property
     def is_running(self) -> bool:
@@ -120,12 +125,20 @@ class Engine:
         if not self.is_running:
             raise self._ended()
         try:
-            future = self._portal.start_task_soon(_caught, function, *arguments)
+            return self._portal.start_task_soon(self._conducted, function, *arguments)
         except RuntimeError:  # the loop is about to end
             raise self._ended() from None
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
-        return future
+
+    async def _conducted(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> "Result | _Raised":
+        with anyio.CancelScope() as scope:
+            self._running.add(scope)
+            if self._closed:
+                scope.cancel()
+            try:
+                return await _caught(function, *arguments)
+            finally:
+                self._running.discard(scope)
+        raise asyncio.CancelledError
 
     def _ended(self) -> SessionError:
         self._closed = True
