@@ -93,13 +93,16 @@ class OrderNotes:
                 yield f"{test} {self._explained(test, verdicts)}. If it should hold anywhere, mark it turn(needs=())."
 
     def _explained(self, test: str, verdicts: Mapping[Ran, bool]) -> str:
-        """By the one test whose absence tells the failures from the rest, if there is one."""
+        """By the one test whose absence tells the failures from the rest, if just one does."""
         failed = sum(not held for held in verdicts.values())
+        causes = []
         for other in dict.fromkeys(name for after in verdicts for name in after):
             if all((other in after) == held for after, held in verdicts.items()):
-                return f"fails unless {other} has run ({failed} of {failed} orders)"
+                causes.append(f"unless {other}")
             if all((other not in after) == held for after, held in verdicts.items()):
-                return f"fails once {other} has run ({failed} of {failed} orders)"
+                causes.append(f"once {other}")
+        if len(causes) == 1:
+            return f"fails {causes[0]} has run ({failed} of {failed} orders)"
         others = [after for after in verdicts if after != self.documented[: self.documented.index(test)]]
         return f"fails in {failed} of {len(others)} other orders"
 

@@ -452,3 +452,21 @@ COUNTER = '''
 
         return server
 '''
+
+
+def test_two_flows_of_one_name_are_two_in_the_summary(project: Project) -> None:
+    two = """
+    @pytest.mark.session("chat")
+    class Test{name}:
+        async def test_first(self, aitest_run):
+            await aitest_run(agent, "one")
+"""
+    project.write(
+        test_chat=ECHO + two.format(name="One") + two.format(name="Two"), test_other=ECHO + two.format(name="Other")
+    )
+    told = project.output("-p", "no:randomly").partition("- conversations -")[2]
+    assert told.split("\n")[1:4] == [
+        "TestOne::chat  first passed",
+        "TestTwo::chat  first passed",
+        "chat           first passed",
+    ]

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from pytest_aitest.values.run_record import read_run
+
 from .conftest import Project
 
 SEED = ("--hypothesis-seed=1", "-p", "no:cacheprovider")
@@ -638,7 +640,7 @@ def test_an_argument_without_a_literal_is_shown_and_said_to_be_no_code(project: 
 """,
     )
     assert conversation(said) == ["add(item=<Shoes>)"] * 2
-    assert "--- keep it ---\nadd(item=<Shoes>) can't be written as code: an argument has no literal form.\n" in said
+    assert "--- keep it ---\nadd(item=<Shoes>) can't be written as code, nor kept for the next run: an" in said
     assert len(said.partition("--- shortest")[0]) < 3_000  # a turn in an assert does not fill the screen
 
 
@@ -665,9 +667,12 @@ def test_a_failure_is_tried_first_the_next_time(project: Project) -> None:
     assert "find 2" in again
     kept = project.path / ".hypothesis" / "examples"
     assert [path for path in kept.rglob("*") if path.is_file()]
+    assert "It was kept from an earlier run, and tried first." in again
     renamed = output(project, machine.replace("def put", "def say_word"), "--aitest-plans=1", "--aitest-plan-turns=1")
     assert "1 passed" in renamed
-    assert not [path for path in kept.rglob("*") if path.is_file() and b"put" in path.read_bytes()]  # forgotten
+    told = " ".join(renamed.split())
+    assert "can't be tried, the rules have changed: put(word='c'), put(word='d')." in told
+    assert conversation(output(project, machine, "--aitest-plans=1", "--aitest-plan-turns=1")) == conversation(first)
 
 
 def test_without_a_database_nothing_is_kept(project: Project) -> None:
@@ -1085,7 +1090,8 @@ def test_a_server_that_never_says_the_same_twice_is_remarked_once_and_nothing_fa
 """,
     )
     assert "1 passed" in said
-    assert said.count("What failed after that was asked anew from its start.") == 1
+    told = " ".join(said.partition("- conversations -")[2].split())
+    assert told.count("what failed after such an answer was asked anew from its start.") == 1
 
 
 def test_state_that_leaks_from_plan_to_plan_is_said_and_not_blamed_on_the_agent(project: Project) -> None:
@@ -1221,9 +1227,14 @@ def test_an_interruption_tells_what_was_found_and_leaves_no_process(project: Pro
         pass
 """,
     )
-    result = project.run(*SEED, plugins=HYPOTHESIS)
+    result = project.run(*SEED, "--aitest-json=run.json", plugins=HYPOTHESIS)
     said = result.stdout.str()
     assert result.ret == pytest.ExitCode.INTERRUPTED
+    (told,) = read_run((project.path / "run.json").read_text(), source="run.json").tests
+    assert (told.kind, told.outcome, told.failure) == ("exploration", "failed", "KeyboardInterrupt: it was interrupted")
+    assert told.exploration is not None
+    assert [step.code for step in told.exploration.findings[0].steps] == ["ask()"] * 4
+    assert told.asked.fresh_turns >= 4
     assert "found before the interruption" in said
     assert "shortest conversation found to fail: 4 turns" in said
     assert "conversation(" not in said  # how we use Hypothesis is nobody's business
@@ -1304,3 +1315,28 @@ def test_the_ini_file_may_say_that_all_explorations_run(project: Project) -> Non
     asked = output(project, costly, "-o", "aitest_explore=always")
     assert "ProviderError: " in asked  # it was asked, and there is no key
     assert "add --aitest-explore" in output(project, costly, "-rs", "-o", "aitest_explore=free")
+
+
+def test_a_rate_limit_with_nothing_found_says_what_was_tried_until_then(project: Project) -> None:
+    said = output(
+        project,
+        """
+    asked = count(1)
+
+    def limited(messages, tools):
+        if next(asked) > 12:
+            raise ProviderError("20 per minute", kind="rate_limit")
+        return "fine"
+
+    class TestLimited(SessionMachine):
+        agent = Agent(provider=Provider(model=limited))
+
+        @rule(number=st.integers(0, 9))
+        def put(self, number):
+            self.say(f"{number}")
+""",
+    )
+    told = " ".join(of_test(said, "TestLimited.explore").split())
+    assert "ProviderError: 20 per minute" in told
+    tried = r"Until then 1 of 25 plans, \d+ fresh turns, 1 of 1 ordered pair, free; \d+ turns? replayed; seed 1\."
+    assert re.search(r"That is not the agent's doing\. " + tried, told), told

@@ -582,3 +582,16 @@ def test_what_invariants_call_after_a_test_of_its_own_is_an_observation() -> Non
     session = begun(flow_of()).session
     check_invariants(Looking(), session, lambda name: session)
     assert (modes, session.call_mode) == (["observation"], "event")
+
+
+def test_no_cause_is_named_where_several_tell_the_failures_from_the_rest() -> None:
+    notes = OrderNotes(documented=("test_add", "test_cart", "test_pay"))
+    notes.note("test_pay", ("test_add", "test_cart"), held=True)
+    notes.note("test_pay", (), held=False)
+    assert list(notes.lines()) == [
+        "test_pay fails in 1 of 1 other orders. If it should hold anywhere, mark it turn(needs=())."
+    ]
+    notes.note("test_pay", ("test_cart",), held=False)  # now it is known that the cart is not enough
+    assert list(notes.lines()) == [
+        "test_pay fails unless test_add has run (2 of 2 orders). If it should hold anywhere, mark it turn(needs=())."
+    ]

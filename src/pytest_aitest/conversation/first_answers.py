@@ -45,7 +45,7 @@ class FirstAnswers:
                 what, first, now = (one_line(text, most=100) for text in (call_text(name, arguments), known, said))
                 differences.append(
                     f"Server {server.label!r} answered {what}, the first call of a session, with {first!r}, and in "
-                    f"another with {now!r}: it did not begin in the same state."
+                    f"another with {now!r}."
                 )
         return differences
 

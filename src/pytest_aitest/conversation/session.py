@@ -200,6 +200,10 @@ class Session:
                 with suppress(SessionError):  # where the loop has ended, nothing is left to close
                     self._engine.run(self._close)
 
+    def restore(self) -> None:
+        """Bring live servers to where the conversation is, as its next event would, and compare what they say."""
+        self._engine.run(self._restore)
+
     def rewound(self, *, events: int) -> "Session":
         """A session of its own in the state that this one was in after so many events; it plays them to new servers."""
         past = self.past.up_to(events)
@@ -338,6 +342,10 @@ class Session:
             self._connections.close_soon()  # they have heard of a part
             raise
         self._played = len(self.past.events)
+
+    async def _restore(self) -> None:
+        async with self._one_at_a_time:
+            await self._catch_up()
 
     async def _close(self) -> None:
         async with self._one_at_a_time:

@@ -86,6 +86,7 @@ class Attempt:
     subject: Subject
     builtin_checks: Sequence[Check] = ()
     verdicts: Verdicts = field(default_factory=Verdicts)
+    at_end: Callable[[Session], object] = lambda _: None  # called after the last step, if none failed
     executed: Plan = ()
     taken: tuple[Taken, ...] = ()
     failure: Failure | None = None
@@ -104,6 +105,9 @@ class Attempt:
             for position, step in enumerate(plan, 1):
                 if not self.is_over and all(name in results for name in step.needs()):
                     self.take(step, results, again=again or None if position == len(plan) else None)
+            if not self.is_over:
+                with self._judged("playback"):
+                    self.at_end(self.subject.session)
         finally:
             with self._judged("teardown"):
                 self.subject.end()

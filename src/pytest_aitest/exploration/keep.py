@@ -6,7 +6,8 @@ Arguments are kept as literals, never pickled; a plan with an argument that has 
 import ast
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis.database import ExampleDatabase
@@ -14,6 +15,7 @@ from hypothesis.database import ExampleDatabase
 from pytest_aitest.search.plan import Given, LeftOut, Plan, Step
 
 _LONGEST_NAME = 70
+RUNS_TO_FORGET = 5
 _TIMES = {1: "", 2: "_twice"}
 
 
@@ -40,48 +42,78 @@ def _method_name(plan: Plan, *, check: str) -> str:
 
 
 class KeptFailures:
-    """The plans that failed in earlier explorations of one test."""
+    """The plans that failed in earlier explorations of one test, with its model.
 
-    def __init__(self, database: ExampleDatabase | None, *, test: str) -> None:
+    One that has passed is not forgotten at once: what fails now and then passes now and then.
+    """
+
+    def __init__(self, database: ExampleDatabase | None, *, test: str, model: str = "") -> None:
         self._database = database
-        self._key = f"pytest-aitest {test}".encode()
+        self._key = f"pytest-aitest {test} {model}".encode()
+        self.unfit: list[Plan] = []  # those that can't be tried with the rules as they are
 
-    def plans(self, rules: Mapping[str, Sequence[str]]) -> Iterator[Plan]:
-        """Those that can still be tried, with `rules` and their arguments; the others are forgotten."""
-        for value in sorted(self._fetched()):
-            plan = _read(value)
-            if plan is not None and all(
-                step.rule in rules and list(step.arguments) == list(rules[step.rule]) for step in plan
-            ):
-                yield plan
-            elif self._database is not None:
-                self._database.delete(self._key, value)
+    def plans(self, rules: Mapping[str, Sequence[str]]) -> list[Plan]:
+        """Those that can be tried, with `rules` and their arguments."""
+        fit: list[Plan] = []
+        for value, kept in self._fetched():
+            if all(step.rule in rules and list(step.arguments) == list(rules[step.rule]) for step in kept.plan):
+                fit.append(kept.plan)
+            else:
+                self.unfit.append(kept.plan)
+                self._count(value, kept)
+        return fit
 
     def save(self, plan: Plan) -> None:
-        """Keep one more."""
+        """Keep one more, or from now on again."""
         if self._database is not None and not without_literal(plan):
-            self._database.save(self._key, _written(plan))
+            self._drop(plan)
+            self._database.save(self._key, _written(_Kept(plan=plan)))
 
-    def forget(self, plan: Plan) -> None:
-        """It does not fail any more."""
-        if self._database is not None:
-            self._database.delete(self._key, _written(plan))
+    def passed(self, plan: Plan) -> None:
+        """It did not fail in this run; after so many such runs it is forgotten."""
+        for value, kept in self._fetched():
+            if kept.plan == plan:
+                self._count(value, kept)
 
-    def _fetched(self) -> Sequence[bytes]:
-        return [] if self._database is None else list(self._database.fetch(self._key))
+    def _count(self, value: bytes, kept: "_Kept") -> None:
+        assert self._database is not None
+        self._database.delete(self._key, value)
+        if kept.passed + 1 < RUNS_TO_FORGET:
+            self._database.save(self._key, _written(replace(kept, passed=kept.passed + 1)))
+
+    def _drop(self, plan: Plan) -> None:
+        for value, kept in self._fetched():
+            if self._database is not None and kept.plan == plan:
+                self._database.delete(self._key, value)
+
+    def _fetched(self) -> list[tuple[bytes, "_Kept"]]:
+        """All that can be read; what can't was not written here, and is deleted."""
+        read = []
+        for value in sorted(self._database.fetch(self._key)) if self._database is not None else ():
+            kept = _read(value)
+            if kept is not None:
+                read.append((value, kept))
+            elif self._database is not None:
+                self._database.delete(self._key, value)
+        return read
 
 
-def _written(plan: Plan) -> bytes:
-    return json.dumps(
-        [
-            {
-                "rule": step.rule,
-                "gives": step.gives,
-                "arguments": {name: _argument(value) for name, value in step.arguments.items()},
-            }
-            for step in plan
-        ]
-    ).encode()
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    plan: Plan
+    passed: int = 0  # runs since it failed
+
+
+def _written(kept: _Kept) -> bytes:
+    steps = [
+        {
+            "rule": step.rule,
+            "gives": step.gives,
+            "arguments": {name: _argument(value) for name, value in step.arguments.items()},
+        }
+        for step in kept.plan
+    ]
+    return json.dumps({"steps": steps, "passed": kept.passed}).encode()
 
 
 def _argument(value: Any) -> dict[str, str]:
@@ -99,19 +131,20 @@ def _value(argument: Mapping[str, str]) -> Any:
     return ast.literal_eval(argument["literal"]) if "literal" in argument else LeftOut()
 
 
-def _read(value: bytes) -> Plan | None:
+def _read(value: bytes) -> _Kept | None:
     try:
-        steps = [
+        written = json.loads(value)
+        steps = tuple(
             Step(
                 rule=str(step["rule"]),
                 gives=step["gives"],
                 arguments={name: _value(argument) for name, argument in step["arguments"].items()},
             )
-            for step in json.loads(value)
-        ]
+            for step in written["steps"]
+        )
+        return _Kept(plan=steps, passed=int(written["passed"])) if steps else None
     except Exception:  # noqa: BLE001 - whatever it is, it was not written here
         return None
-    return tuple(steps) or None
 
 
 def _is_literal(value: Any) -> bool:

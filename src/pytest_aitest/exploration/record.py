@@ -22,6 +22,8 @@ class Place:
     file: str  # "test_banking.py"
     seed: int
     again: str  # the command that repeats it
+    model: str = ""  # in place of those of its agents
+    import_of_pinned: str = ""  # the line that its module needs for code that is to be kept
 
 
 def record_of(
@@ -55,7 +57,12 @@ def record_of(
             seconds=seconds,
         ),
         findings=tuple(
-            _finding(found, place, exploration.stopped, _keeping(found, pinned, remembers=remembers))
+            _finding(
+                found,
+                place,
+                exploration.stopped,
+                _keeping(found, pinned, place, remembers=remembers),
+            )
             for found in exploration.findings
         ),
         pinned=tuple(
@@ -64,7 +71,7 @@ def record_of(
         ),
         why_ended=_why_ended(exploration),
         events=tuple(sorted(runner.events.items())),
-        remarks=tuple(runner.remarks.values()),
+        remarks=tuple(runner.all_remarks(told=[_error_text(found.failure.error) for found in exploration.findings])),
     )
 
 
@@ -85,15 +92,19 @@ def _error_text(error: BaseException | None) -> str:
     return "" if error is None else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _keeping(found: Found, pinned: Mapping[str, Plan], *, remembers: bool) -> tuple[str, str]:
+def _keeping(found: Found, pinned: Mapping[str, Plan], place: Place, *, remembers: bool) -> tuple[str, str]:
     """Code that keeps it, and what is to be said of that."""
     steps = [step.code for step in found.plan]
     if same := next((name for name, plan in pinned.items() if [step.code for step in plan] == steps), ""):
         return "", f"`{same}` is this very conversation: it is kept already."
     if unkept := without_literal(found.plan):
-        return "", f"{unkept} can't be written as code: an argument has no literal form."
-    code = method_text(found.plan, check=found.failure.check)
-    return code, "" if remembers else "Nothing else remembers it: Hypothesis has no example database here."
+        return "", (
+            f"{unkept} can't be written as code, nor kept for the next run: an argument has no literal form. "
+            "Choose among names, and make the value in the rule."
+        )
+    remarks = [f"It needs `{place.import_of_pinned}`." if place.import_of_pinned else ""]
+    remarks += [] if remembers else ["Nothing else remembers it: Hypothesis has no example database here."]
+    return method_text(found.plan, check=found.failure.check), " ".join(filter(None, remarks))
 
 
 def _finding(found: Found, place: Place, stopped: BaseException | None, keeping: tuple[str, str]) -> Finding:
@@ -118,5 +129,6 @@ def _finding(found: Found, place: Place, stopped: BaseException | None, keeping:
         keep=keep,
         keep_where=f"{place.kind}, {place.file}",
         keep_remark=keep_remark,
+        was_kept=found.was_kept,
         notes=found.outcome.evidence.notes,
     )

@@ -65,16 +65,21 @@ class Explorable:
             What was found out, its record, and how many steps were taken.
         """
         runner = self.runner
-        kept_failures = KeptFailures(database, test=self.place.nodeid)
-        kept = list(kept_failures.plans({rule.name: list(rule.simplest) for rule in runner.rules}))
+        kept_failures = KeptFailures(database, test=self.place.nodeid, model=self.place.model)
+        kept = kept_failures.plans({rule.name: list(rule.simplest) for rule in runner.rules})
+        for plan in kept_failures.unfit:
+            steps = ", ".join(step.code for step in plan)
+            runner.remarks[steps] = f"A failure that was kept can't be tried, the rules have changed: {steps}."
         began, starts = time.monotonic(), self.server_starts()
         with runner.budget.running():
             exploration = self._explored(limits, kept)
+        if exploration.findings and exploration.stopped is None:
+            for plan in list(self.pinned.values())[:1]:
+                runner.check_servers(plan)
         for finding in exploration.findings:
             kept_failures.save(finding.plan)
-        if exploration.stopped is None and not exploration.findings:
-            for plan in kept[: limits.plans]:
-                kept_failures.forget(plan)
+        for plan in exploration.acquitted:
+            kept_failures.passed(plan)
         record = record_of(
             exploration,
             runner=runner,

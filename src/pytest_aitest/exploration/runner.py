@@ -5,13 +5,14 @@ Knows what is replayed and what an outcome counts for; what a step does is the s
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_aitest.checks import Check
 from pytest_aitest.conversation.first_answers import FirstAnswers
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.servers import Connection
+from pytest_aitest.conversation.session import Session
 from pytest_aitest.conversation.tree import Event, Node
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
@@ -22,6 +23,11 @@ from pytest_aitest.values.transcript import Turn
 from .attempt import Attempt, Subject, Taken, Verdicts
 from .budget import Budget
 from .hosting import hosted
+
+_UNLIKE = (
+    "It does not begin in the same state each time, or answers by chance. MCPServer(reset=...) says how it starts "
+    "anew; what failed after such an answer was asked anew from its start."
+)
 
 
 class ErroredError(StopSearchError):
@@ -71,6 +77,7 @@ class TreeRunner:
     remarks: dict[str, str] = field(default_factory=dict)  # by what they are about, each of which is told of once
     seed: int = 0  # of what agents draw from global `random`
     _stop: Exception | None = None  # why something was not to be asked
+    _by_chance: dict[str, list[str]] = field(default_factory=dict)
     _confirmed: int = 0
     _first_answers: FirstAnswers = field(default_factory=FirstAnswers)
     _acquitted: set[bytes] = field(default_factory=set)  # histories that failed, and did not when all was live
@@ -105,6 +112,29 @@ class TreeRunner:
         self._confirmed += 1
         root = Node(hashlib.sha256(self.root.address + b"confirm %d" % self._confirmed).digest())
         return self._carried_out(plan, root)[0]
+
+    def check_servers(self, plan: Plan) -> None:
+        """Bring fresh servers to where a known plan left others, asking no model, and remark where they say otherwise.
+
+        A state that outlives its server shows here also where no failing conversation needed a playback.
+        """
+        is_known = True
+
+        def before_live(_: Event) -> None:
+            if is_known:
+                raise StopSearchError("it is not all known")
+
+        def restore(session: Session) -> None:
+            nonlocal is_known
+            if session.past.events:
+                is_known = False
+                session.past.before_live(session.past.events[-1].event)  # a machine prepares its servers
+                session.restore()
+
+        attempt = self.attempt(self.subject(Past(self.root, replays=True, before_live=before_live)))
+        attempt.at_end = restore
+        hosted(lambda: attempt.run(plan))
+        self._note_differences(attempt.subject.session.past)
 
     def _carried_out(self, plan: Plan, root: Node, *, again: int = 0, replays: bool = True) -> tuple[Outcome, Past]:
         attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
@@ -160,13 +190,22 @@ class TreeRunner:
         past = attempt.subject.session.past
         self.replayed += past.replayed
         self.steps += len(attempt.executed)
-        for difference in past.differences:
-            self.remarks.setdefault(  # one for each server: after the first difference there are many
-                difference.partition(" answered ")[0],
-                f"{difference} What failed after that was asked anew from its start.",
-            )
+        self._note_differences(past)
         if past.unknowable is not None:
             self.remarks[past.unknowable] = f"{past.unknowable}, so nothing was replayed."
+
+    def _note_differences(self, past: Past) -> None:
+        for difference in past.differences:  # one for each server: after the first there are many
+            self.remarks.setdefault(difference.partition(" answered ")[0], f"{difference} {_UNLIKE}")
+
+    def all_remarks(self, *, told: Collection[str] = ()) -> list[str]:
+        """What is to be said of the exploration, without what `told` says already."""
+        mishaps = [
+            f"In {len(errors)} conversation{'s' if len(errors) > 1 else ''}: {errors[0]}"
+            for errors in self._by_chance.values()
+            if not any(errors[0] in text for text in told)
+        ]
+        return [*self.remarks.values(), *mishaps]
 
     def _before_live(self, event: Event) -> None:
         try:
@@ -181,7 +220,7 @@ class TreeRunner:
         self.fresh.append(turn)
         self.heard(turn)
         if turn.error_kind is not None and is_by_chance(turn.error_kind):
-            self.remarks.setdefault(turn.error_kind, f"In one conversation: {turn.error}")
+            self._by_chance.setdefault(turn.error_kind, []).append(turn.error or "")
         self.budget.charge(turn)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_aitest.values.errors import did_you_mean
 
-from . import collect, collect_explorations, hooks, paying, recorder, run
+from . import collect, collect_explorations, hiding, hooks, paying, recorder, run
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="ask this model in place of every agent's own, functions too; 'builtin' needs no key and no network",
     )
     paying.add_options(parser, group)
-    recorder.add_options(parser, group)
+    recorder.add_options(group)
+    hiding.add_options(parser)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -56,13 +57,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--aitest-model {model}: there is no such model.{hint}")
     paying.check_options(config)
     recorder.check_options(config)
+    hiding.check_options(config)
     manager = config.pluginmanager
     recording = recorder.Recorder(config)
-    manager.register(recording, "aitest-recorder")
+    if not hasattr(config, "workerinput"):
+        manager.register(recording, "aitest-recorder")
     manager.register(collect, "aitest-collect")
     manager.register(collect_explorations, "aitest-collect-explorations")
     manager.register(run, "aitest-run")
     manager.register(Summary(model, recording), "aitest-summary")
+    manager.register(hiding, "aitest-hiding")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         manager.import_plugin("pytest_aitest.plugin.xdist")
 

@@ -29,6 +29,7 @@ class Flow:
     """A session written as tests: one class, or the functions of one module, and one set of parameters."""
 
     name: str  # "shopping-flow[gpt-5-mini]"
+    key: str = ""  # tells it from all others of the run: "tests/test_shop.py::shopping-flow[gpt-5-mini]"
     parameters: str  # "gpt-5-mini"
     turns: list[pytest.Function]  # all of them, selected or not, in order of definition
     siblings: "list[Flow]" = field(repr=False)  # the flows of the same tests with other parameters; this one too
@@ -112,9 +113,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
     items[:] = _whole_flows(items)
     speaking = [item for item in items if speaks(item)]
     last = speaking[-1].stash.get(FLOW, speaking[-1]) if speaking else None
+    _tell_apart({id(flow): flow for item in speaking if (flow := item.stash.get(FLOW, None))}.values())
     for item in speaking:
         item.stash[LAST_TO_SPEAK] = item.stash.get(FLOW, item) is last
     return result
+
+
+def _tell_apart(flows: Iterable[Flow]) -> None:
+    """Give each its key: with the name of its class only where its module has another of its name."""
+    by_name: dict[str, list[Flow]] = {}
+    for flow in flows:
+        by_name.setdefault(f"{flow.turns[0].nodeid.partition('::')[0]}::{flow.name}", []).append(flow)
+    for key, named in by_name.items():
+        for flow in named:
+            flow.key = key if len(named) == 1 else f"{flow.turns[0].nodeid.rpartition('::')[0]}::{flow.name}"
 
 
 def _adopt(turns: Sequence[pytest.Function]) -> list[Flow]:

@@ -6,6 +6,7 @@ Knows records and outcomes; how they came about is not its business.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from pytest_aitest.exploration.allowed import PriceError
 from pytest_aitest.exploration.budget import BudgetSpentError
 from pytest_aitest.exploration.frames import place_of, users_traceback
-from pytest_aitest.report.failure import rate_line, sections, warning_text
+from pytest_aitest.report.failure import outline, rate_line, sections, warning_text
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.exploration import Finding as Found
 from pytest_aitest.search.runner import StopSearchError
@@ -63,7 +64,7 @@ def conclude(exploration: Exploration, record: ExplorationRecord, item: pytest.I
             _warn(warning_text(record, finding[1]), item)
     if counting:
         _fail_with(counting, record, item)
-    _conclude_early(exploration, item)
+    _conclude_early(exploration, record, item)
     if exploration.is_inapplicable:
         skip(f"no plan could be judged: {exploration.inapplicable[0].reason}")
 
@@ -73,7 +74,7 @@ def _fail_with(counting: Sequence[tuple[Found, Finding]], record: ExplorationRec
     __tracebackhide__ = True
     (found, shown), *others = counting
     told = [] if found.is_unstable else sections(record, shown)
-    told += [("also found", warning_text(record, other)) for _, other in others]
+    told += [("also found", warning_text(record, other, with_cost=False)) for _, other in others]
     item.stash[TESTIMONY].sections = told
     if found.is_unstable:
         fail(_unstable(found))
@@ -87,7 +88,7 @@ def _warn(what: str, item: pytest.Item) -> None:
     warnings.warn_explicit(what, ExplorationWarning, str(item.path), (item.location[1] or 0) + 1)
 
 
-def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
+def _conclude_early(exploration: Exploration, record: ExplorationRecord, item: pytest.Item) -> None:
     """Say what an exploration that found nothing that counts did not try."""
     __tracebackhide__ = True
     match exploration.stopped:
@@ -103,16 +104,19 @@ def _conclude_early(exploration: Exploration, item: pytest.Item) -> None:
                 skip(what)
             _warn(what, item)
         case StopSearchError() as error:
-            could_not_go_on(error)
+            tried = outline(replace(record, why_ended=""))
+            until_then = f"\nUntil then {tried}; seed {record.seed}." if record.spent.fresh_turns else ""
+            could_not_go_on(error, until_then=until_then)
 
 
-def could_not_go_on(error: StopSearchError) -> NoReturn:
+def could_not_go_on(error: StopSearchError, *, until_then: str = "") -> NoReturn:
+    """Say what is not the agent's doing."""
     __tracebackhide__ = True
     cause = error.__cause__ or error
     place = place_of(cause)
     where = f"\nAt {place}." if place else ""
     whose = "" if isinstance(cause, DeclarationError | SessionError) else "\nThat is not the agent's doing."
-    fail(filled(f"{type(cause).__name__}: {error}{where}{whose}"))
+    fail(filled(f"{type(cause).__name__}: {error}{where}{whose}{until_then}"))
 
 
 def skip(reason: str) -> NoReturn:

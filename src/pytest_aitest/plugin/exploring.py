@@ -6,6 +6,7 @@ What the steps are made of, a machine's rules or a class's tests, is not its bus
 import hashlib
 import os
 import random
+import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -90,6 +91,8 @@ def explorable(
             file=item.path.name,
             seed=seed,
             again=f'pytest "{nodeid}" {" ".join(options)}',
+            model=config.getoption("aitest_model") or "",
+            import_of_pinned=_import_of_pinned(kind),
         ),
         runner=TreeRunner(
             subject=subject,
@@ -109,6 +112,12 @@ def explorable(
         watch=progress.searched,
         led=led,
     )
+
+
+def _import_of_pinned(kind: type) -> str:
+    """What the module of a class lacks for a pinned method."""
+    names = vars(sys.modules.get(kind.__module__, object))
+    return "" if "pinned" in names else "from pytest_aitest.stateful import pinned"
 
 
 def run_pinned(explorable: Explorable, name: str, item: pytest.Item) -> None:

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_aitest_turn(turn: "TurnRecord", nodeid: str, config: pytest.Config) -> None:
-    """Called for each turn of each test, in order, when its report has come; under pytest-xdist in the controller.
+    """Called for each turn of each attempt at a test, in order, when its report has come, without secrets.
 
-    Turns that an exploration asked are told of with `pytest_aitest_exploration`.
+    Under pytest-xdist it is called in the controller only. Turns that an exploration asked are told of with
+    `pytest_aitest_exploration`.
     """
 
 
 @pytest.hookspec
 def pytest_aitest_exploration(exploration: "ExplorationRecord", nodeid: str, config: pytest.Config) -> None:
-    """Called for each exploration that ran, when its report has come; under pytest-xdist in the controller."""
+    """Called for each exploration that ran, when its report has come; under pytest-xdist in the controller only."""

@@ -240,6 +240,15 @@ def speaking_in(item: pytest.Item) -> Speaking:
     return item.stash[_SPEAKING]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget an earlier attempt at the test: what is told of this one must be its own."""
+    if _SPEAKING in item.stash:
+        del item.stash[_SPEAKING]
+    if TESTIMONY in item.stash:
+        del item.stash[TESTIMONY]
+
+
 @pytest.hookimpl
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Make a coroutine test of ours blocking; an async plugin that wants it has had it by now."""
@@ -261,7 +270,10 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         yield
     finally:
-        forgotten = _SPEAKING in item.stash and item.stash[_SPEAKING].forgotten()
+        speaking = item.stash.get(_SPEAKING, None)
+        forgotten = speaking is not None and speaking.forgotten()
+        if speaking is not None:
+            speaking.testify(item.stash.setdefault(TESTIMONY, Testimony()))
     if forgotten:
         pytest.fail(filled(_AWAIT_IT.format(what="the test never awaited it")), pytrace=False)
     _check_invariants(item)

@@ -8,13 +8,16 @@ import importlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_aitest.report import files
+from pytest_aitest.values.plain import inert, one_line
 
 if TYPE_CHECKING:
     from pytest_aitest.values.record import Outcome, TestRecord
@@ -25,31 +28,59 @@ _FORMATS = {
     "html": ("pytest_aitest.report.html", "render", "a report to look at, in one file"),
     "md": ("pytest_aitest.report.markdown", "render", "a report for a CI job's summary"),
 }
+_MOST_OF_AN_ERROR = 200  # characters
 
 
-def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
+def add_options(group: pytest.OptionGroup) -> None:
     for name, (_, _, what) in _FORMATS.items():
         group.addoption(f"--aitest-{name}", metavar="PATH", help=f"write {what}")
-    parser.addini("aitest_secrets", "regular expressions of what no report may show", type="linelist", default=[])
 
 
 def check_options(config: pytest.Config) -> None:
     """Say at once what can't be written, before anything is spent."""
-    for name in _FORMATS:
-        path = _target(config, name)
-        if path is None:
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise pytest.UsageError(f"--aitest-{name} {path}: its folder can't be made: {error.strerror}.") from None
-        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise pytest.UsageError(f"--aitest-{name} {path}: it can't be written. Give the path of a file.")
+    taken: dict[Path, str] = {}
+    for name, path in _targets(config).items():
+        if why := _why_not(path):
+            raise pytest.UsageError(f"--aitest-{name} {inert(str(path))}: {why}")
+        if other := taken.get(path.resolve()):
+            raise pytest.UsageError(
+                f"--aitest-{name} {inert(str(path))}: {other} is written there too. Give each a file of its own."
+            )
+        taken[path.resolve()] = f"--aitest-{name}"
 
 
-def _target(config: pytest.Config, name: str) -> Path | None:
-    path = config.getoption(f"aitest_{name}")
-    return None if path is None else config.invocation_params.dir / path
+def _why_not(path: Path) -> str:
+    """What keeps `path` from being written, as far as can be known before it is."""
+    if path.is_dir():
+        return "that is a folder, and a report is a file. Give the path of a file in it."
+    if path.suffix == ".py":  # the path was forgotten, and a test stands in its place
+        return "that is Python code, and would be overwritten. Give the path of the report before what is to be run."
+    if path.exists() and not path.is_file():  # /dev/stdout
+        return "" if os.access(path, os.W_OK) else "it can't be written. Give another path."
+    above = next(folder for folder in path.parents if folder.exists())
+    if not above.is_dir():
+        return f"{inert(str(above))} is no folder, so nothing can be in it. Give another path."
+    if not os.access(above, os.W_OK):
+        return f"nothing can be written in the folder {inert(str(above))}. Give another path, or change its mode."
+    return ""
+
+
+def _targets(config: pytest.Config) -> dict[str, Path]:
+    """Where each format that was asked for is to be written."""
+    given = {name: config.getoption(f"aitest_{name}") for name in _FORMATS}
+    return {
+        name: config.invocation_params.dir / Path(path).expanduser() for name, path in given.items() if path is not None
+    }
+
+
+@dataclass(kw_only=True)
+class _Attempt:
+    """One attempt at a test."""
+
+    record: "TestRecord"
+    says: bool = False  # how the test went, not only that it began
+    is_told: bool = False
+    subtest: "TestRecord | None" = None  # as it stood when the first of its subtests failed
 
 
 class Recorder:
@@ -59,14 +90,17 @@ class Recorder:
         self._config = config
         self._began = datetime.now(UTC)
         self._clock = time.monotonic()
-        self._tests: dict[tuple[str, str], list[TestRecord | None]] = {}  # by test and worker, each attempt at it
+        self._attempts: dict[tuple[str, str], list[_Attempt]] = {}  # by test and worker
+        self._positions: dict[str, int] = {}  # of tests that workers run, in the order in which one process would
         self.written: list[Path] = []
         self.unwritten: list[str] = []  # what went wrong with files
 
     @property
     def tests(self) -> "list[TestRecord]":
-        """All attempts at those that have ended, in the order in which they began to."""
-        return [record for attempts in self._tests.values() for record in attempts if record is not None]
+        """All attempts at those that have ended, in the order in which one process runs them."""
+        last = len(self._positions)
+        order = sorted(self._attempts, key=lambda test: (self._positions.get(test[0], last), test[1]))
+        return [attempt.record for test in order for attempt in self._attempts[test] if attempt.says]
 
     def run(self) -> "RunRecord":
         """The run so far."""
@@ -80,50 +114,113 @@ class Recorder:
         )
         return run
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._positions = self._positions or {nodeid: position for position, nodeid in enumerate(ids)}
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        worker = getattr(report, "worker_id", "") if self._config.getoption("dist", "no") == "each" else ""
-        test = report.nodeid, worker
-        attempts = self._tests.get(test)
-        if report.when == "setup" and attempts:  # it is run again
-            attempts.append(None)
-        if (data := getattr(report, "aitest_record", None)) is not None:
-            records: Any = importlib.import_module("pytest_aitest.values.run_record")
-            record: TestRecord = replace(records.unpacked(data), worker=worker)
-            attempts = self._tests.setdefault(test, [None])
-            attempts[-1] = _joined(attempts[-1], record, report)
-        if report.when == "teardown" and attempts and attempts[-1] is not None:
+        test = report.nodeid, self._worker_of(report)
+        data = getattr(report, "aitest_record", None)
+        if data is None and test not in self._attempts:
+            return
+        attempts = self._attempts.setdefault(test, [])
+        if getattr(report, "context", None) is not None:  # a subtest; what was said in it is its test's
+            if report.failed and data is not None and attempts[-1:]:
+                attempts[-1].subtest = attempts[-1].subtest or self._unpacked(data, report)
+            return
+        if data is not None:
+            self._note(attempts, data, report)
+        elif report.when not in ("setup", "call", "teardown"):  # its worker died
+            _note_crash(attempts[-1], report)
+        if report.when not in ("setup", "call") or str(report.outcome) == "rerun":  # nothing more will come
             self._tell(attempts[-1])
 
-    def _tell(self, record: "TestRecord") -> None:
-        hook = self._config.hook
+    def _note(self, attempts: list[_Attempt], data: dict[str, Any], report: pytest.TestReport) -> None:
+        record = self._unpacked(data, report)
+        if report.when == "setup" or not attempts:
+            attempts.append(_Attempt(record=record))
+        attempt = attempts[-1]
+        attempt.record = _joined(attempt.record if attempt.says else None, record, report)
+        if attempt.subtest is not None and not attempt.record.failure:  # pytest says so only to whoever shows it
+            failed = {name: getattr(attempt.subtest, name) for name in ("failure", "place", "details")}
+            attempt.record = replace(attempt.record, outcome="failed", **failed)
+        attempt.says = attempt.says or report.when != "setup" or not report.passed
+
+    def _unpacked(self, data: dict[str, Any], report: pytest.TestReport) -> "TestRecord":
+        records: Any = importlib.import_module("pytest_aitest.values.run_record")
+        record: TestRecord = replace(records.unpacked(data), worker=self._worker_of(report))
+        return record
+
+    def _worker_of(self, report: pytest.TestReport) -> str:
+        """Who ran it, where that tells it from the same test elsewhere."""
+        if self._config.getoption("dist", "no") != "each":
+            return ""
+        worker = getattr(report, "worker_id", None)
+        return worker or str(getattr(getattr(getattr(report, "node", None), "gateway", None), "id", ""))
+
+    def _tell(self, attempt: _Attempt) -> None:
+        if attempt.is_told or not attempt.says:
+            return
+        attempt.is_told = True
+        hook, record = self._config.hook, attempt.record
         for turn in record.turns:
             hook.pytest_aitest_turn(turn=turn, nodeid=record.nodeid, config=self._config)
         if record.exploration is not None:
             hook.pytest_aitest_exploration(exploration=record.exploration, nodeid=record.nodeid, config=self._config)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        for name, (module, function, _) in _FORMATS.items():
-            path = _target(self._config, name)
-            if path is None:
-                continue
-            write: Callable[[RunRecord], str] = getattr(importlib.import_module(module), function)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # before the terminal's summary, which says what was written
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            if not self._config.getoption("collectonly"):  # else the report of the last run would be lost
+                self._write()
+            if self.unwritten and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _write(self) -> None:
+        targets = _targets(self._config)
+        run = self.run() if targets else None
+        for name, path in targets.items():
+            module, function, _ = _FORMATS[name]
             try:
-                path.write_text(write(self.run()), encoding="utf-8", newline="\n")
-                self.written.append(path)
+                make: Callable[[RunRecord | None], str] = getattr(importlib.import_module(module), function)
+                text = make(run)
+            except Exception as error:  # noqa: BLE001 - said below
+                why = one_line(f"{type(error).__name__}: {error}", most=_MOST_OF_AN_ERROR)
+                self._note_unwritten(name, path, f"it could not be made: {why}. Please report that as a defect.")
+                continue
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.write(path, text)
             except OSError as error:
-                self.unwritten.append(f"--aitest-{name} {path}: it could not be written: {error.strerror}.")
+                self._note_unwritten(name, path, f"it could not be written: {error.strerror}.")
+            else:
+                self.written.append(path)
+
+    def _note_unwritten(self, name: str, path: Path, why: str) -> None:
+        self.unwritten.append(f"--aitest-{name} {inert(str(path))}: {why}")
 
 
 def _joined(earlier: "TestRecord | None", record: "TestRecord", report: pytest.TestReport) -> "TestRecord":
     """What the phases of a test say of it together; the last one knows all turns, the first failed one the outcome."""
+    outcome = _outcome(report, record)
     if earlier is None or report.when == "call":
-        return replace(record, outcome=_outcome(report, record))
-    if report.failed and earlier.outcome in ("passed", "noted"):
-        return replace(record, outcome="error")
+        return replace(record, outcome=outcome)
+    if outcome in ("error", "rerun") and earlier.outcome not in ("failed", "error"):
+        return replace(record, outcome=outcome, seconds=earlier.seconds)
     told = ("outcome", "failure", "place", "details", "reason", "seconds")
     return replace(record, **{name: getattr(earlier, name) for name in told})
+
+
+def _note_crash(attempt: _Attempt, report: pytest.TestReport) -> None:
+    """Take what is said of a dead worker for the end of the test that it ran, unless that had failed before."""
+    record = attempt.record
+    if not attempt.says or record.outcome not in ("failed", "error"):
+        text = str(report.longrepr)
+        attempt.record = replace(record, outcome="error", failure=text, details=text, place="", reason="")
+    attempt.says = True
 
 
 def _outcome(report: pytest.TestReport, record: "TestRecord") -> "Outcome":

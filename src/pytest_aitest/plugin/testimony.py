@@ -12,7 +12,7 @@ import pytest
 
 from pytest_aitest.values.record import ExplorationRecord, Kind, Outcome, Spent, StepRecord, TestRecord
 from pytest_aitest.values.run_record import packed
-from pytest_aitest.values.secrets import SECRETS, hide_within
+from pytest_aitest.values.secrets import hide_within
 from pytest_aitest.values.transcript import Turn
 
 from .collect import FLOW, MACHINE, Flow, speaks
@@ -32,31 +32,54 @@ class Testimony:
     exploration: ExplorationRecord | None = None
     outcome: Outcome = "passed"  # what pytest does not tell apart
     sections: Sequence[tuple[str, str]] = ()  # to show if it fails
-    told: int = 0  # how many of the fresh turns are in a report already
+    told: int = 0  # how much of what happened is in a report already
 
     @property
     def asked(self) -> Spent:
         """All that it asked live."""
         return self.exploration.spent if self.exploration else Spent.on(self.fresh, find=len(self.fresh))
 
+    @property
+    def happened(self) -> int:
+        """How much there is to tell."""
+        return sum(len(step.happened) for step in self.steps)
+
 
 TESTIMONY = pytest.StashKey[Testimony]()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell of a test that Ctrl-C ends, for which pytest makes no report."""
+    try:
+        return (yield)
+    except KeyboardInterrupt:
+        recorder: Any = item.config.pluginmanager.get_plugin("aitest-recorder")
+        if recorder is not None and TESTIMONY in item.stash:
+            why = "KeyboardInterrupt: it was interrupted"
+            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")
+            vars(report)["aitest_record"] = packed(hide_within(_record(item, report, item.stash[TESTIMONY])))
+            recorder.pytest_runtest_logreport(report)
+        raise
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the test's record into its report, which travels, and what is worth it into its properties."""
+    """Put the test's record into its report, which travels, and what is worth it into its properties.
+
+    The setup tells who is about to speak: it may be the last that is heard of a process.
+    """
     report = yield
     if not (speaks(item) or TESTIMONY in item.stash or hasattr(item.parent, MACHINE)):
         return report
-    _hide_secrets(report)
     testimony = item.stash.get(TESTIMONY, None) or Testimony()
-    if report.when == "call" or not report.passed or len(testimony.fresh) > testimony.told:
-        testimony.told = len(testimony.fresh)
-        record = _record(item, report, testimony)
-        vars(report)["aitest_record"] = hide_within(packed(record))
-        item.user_properties[:] = [*_foreign(item.user_properties), *_properties(record)]
-        report.user_properties = list(item.user_properties)
+    if report.when != "teardown" or not report.passed or testimony.happened > testimony.told:
+        testimony.told = testimony.happened
+        record = hide_within(_record(item, report, testimony))
+        vars(report)["aitest_record"] = packed(record)
+        if report.when != "setup" or not report.passed:
+            item.user_properties[:] = [*_foreign(item.user_properties), *_properties(record)]
+            report.user_properties = list(item.user_properties)
     return report
 
 
@@ -79,10 +102,12 @@ def _record(item: pytest.Item, report: pytest.TestReport, testimony: Testimony) 
 
 def _of_flow(record: TestRecord, flow: Flow, item: pytest.Item, report: pytest.TestReport) -> TestRecord:
     not_run = report.skipped and flow.failed is not None and flow.failed is not item
+    before = [] if flow.session is None else flow.session.turns
     return replace(
         record,
         kind="context" if item in flow.context else "turn",
-        session=f"{item.nodeid.partition('::')[0]}::{flow.name}",
+        session=flow.key,
+        first_turn=record.first_turn if record.turns else len(before) + 1,
         outcome="not run" if not_run else record.outcome,
     )
 
@@ -103,34 +128,6 @@ def _failure(report: pytest.TestReport) -> dict[str, Any]:
     return {**told, "details": report.longreprtext}
 
 
-def _hide_secrets(report: pytest.TestReport) -> None:
-    """Take them out of what pytest shows: source lines never, values that it found in them, and what was printed."""
-    hide = SECRETS.hiding()
-    report.sections = [(title, hide(text)) for title, text in report.sections]
-    if isinstance(report.longrepr, tuple):
-        path, line, reason = report.longrepr
-        report.longrepr = path, line, hide(reason)
-    elif isinstance(report.longrepr, str):
-        report.longrepr = hide(report.longrepr)
-    else:
-        _hide_in(report.longrepr, hide)
-
-
-def _hide_in(shown: Any, hide: Any) -> None:
-    """Replace the texts of one of pytest's representations of an exception, and of all that it is made of."""
-    for name, value in list(getattr(shown, "__dict__", {}).items()):
-        if isinstance(value, str):
-            setattr(shown, name, hide(value))
-        elif isinstance(value, list | tuple):
-            made = [hide(part) if isinstance(part, str) else part for part in value]
-            for part in made:
-                for each in part if isinstance(part, tuple) else (part,):
-                    _hide_in(each, hide)
-            setattr(shown, name, type(value)(made))
-        else:
-            _hide_in(value, hide)
-
-
 def _foreign(properties: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, value in properties if not name.startswith("aitest_"))
 
@@ -140,16 +137,16 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, object]]:
     turns = record.turns
     yield "aitest_session", record.session.partition("::")[2]
     if record.kind in ("turn", "context"):
-        yield "aitest_flow", record.session.partition("::")[2].partition("[")[0]
+        yield "aitest_flow", record.session.rpartition("::")[2].partition("[")[0]
         yield "aitest_turn", record.first_turn
     if turns or record.exploration:
         yield "aitest_turns", len(turns) or record.asked.fresh_turns
         yield "aitest_model_calls", record.asked.model_calls
         yield "aitest_tokens", record.asked.tokens
-    if record.asked.cost_usd is not None:
-        yield "aitest_cost_usd", round(record.asked.cost_usd, 6)
+        if record.asked.cost_usd is not None:
+            yield "aitest_cost_usd", round(float(record.asked.cost_usd), 6)
     if record.exploration:
         yield "aitest_plans", record.exploration.plans_tried
-        for finding in record.exploration.findings:
-            if finding.confirmation:
-                yield "aitest_confirmed_rate", f"{finding.confirmation.failed}/{finding.confirmation.runs}"
+        confirmed = [finding.confirmation for finding in record.exploration.findings if finding.confirmation]
+        if confirmed:
+            yield "aitest_confirmed_rate", ", ".join(f"{rate.failed}/{rate.runs}" for rate in confirmed)

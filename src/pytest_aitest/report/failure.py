@@ -43,11 +43,13 @@ def rate_line(finding: Finding) -> str:
     return f"{_when(finding)} Fails {confirmation.failed} of {runs} {interval}."
 
 
-def warning_text(record: ExplorationRecord, finding: Finding) -> str:
+def warning_text(record: ExplorationRecord, finding: Finding, *, with_cost: bool = True) -> str:
     """A finding as one text that stands alone, for where there is no traceback above it."""
-    heading = f"{record.name}: {finding.check} failed" + (f": {finding.error}" if finding.error else ".")
+    where = f" ({finding.place})" if finding.place else ""
+    heading = f"{record.name}: {finding.check} failed{where}" + (f": {finding.error}" if finding.error else ".")
     texts = ["\n".join([*wrapped(heading, most_lines=_MOST_LINES_OF_OURS), rate_line(finding)])]
-    texts += [f"--- {title} ---\n{text}" for title, text in sections(record, finding)]
+    told = sections(record, finding)
+    texts += [f"--- {title} ---\n{text}" for title, text in (told if with_cost else told[:-1])]
     return "\n\n".join(texts)
 
 
@@ -201,6 +203,8 @@ def _kept(finding: Finding) -> list[str]:
 
 def cost_lines(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
     """What the exploration has asked until it was done."""
+    if finding.was_kept:
+        yield "It was kept from an earlier run, and tried first."
     yield turns_asked(record.spent)
     if asked := asked_line(record.spent):
         yield asked
@@ -239,7 +243,7 @@ def tried_line(record: ExplorationRecord, finding: Finding | None) -> str:
     """How many plans were tried, and why no more, as `finding` or the exploration itself tells it."""
     plans = counted(record.plans, "plan")
     if record.why_ended:
-        return f"Tried {record.plans_tried} of {plans}: {record.why_ended}"
+        return f"Tried {record.plans_tried} of {plans}: {record.why_ended.rstrip('.')}"
     if record.plans_tried >= record.plans or finding not in record.findings[-1:]:
         return f"Tried {record.plans_tried} of {plans}"
     if not record.plans_tried:

@@ -3,6 +3,7 @@
 The one door to rich. Reads records; who writes the lines, and whether the reader wants them, is the plugin's business.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from typing import Literal
@@ -91,15 +92,18 @@ def _cost(asked: Sequence[Spent]) -> str:
 
 
 def _flows(tests: Sequence[TestRecord], *, all_flows: bool) -> Iterator[tuple[str, list[Text]]]:
-    flows: dict[str, list[TestRecord]] = {}
+    flows: dict[tuple[str, str], list[TestRecord]] = {}  # by session and worker, where several had the same one
     for test in tests:
         if test.kind in ("turn", "context"):
-            flows.setdefault(test.session, []).append(test)
-    passed = [session for session, turns in flows.items() if all(turn.outcome == "passed" for turn in turns)]
+            flows.setdefault((test.session, test.worker), []).append(test)
+    passed = [key for key, turns in flows.items() if all(turn.outcome == "passed" for turn in turns)]
     unsaid = set() if all_flows else {*passed[_MOST_FLOWS:]}
-    for session, turns in flows.items():
-        if session not in unsaid:
-            yield inert(session.partition("::")[2]), _turns(turns)
+    names = Counter(session.partition("::")[2] for session in {session for session, _ in flows})
+    for (session, worker), turns in flows.items():
+        if (session, worker) not in unsaid:
+            name = session.partition("::")[2]
+            shown = name if names[name] == 1 else session
+            yield inert(shown) + (f" on {worker}" if worker else ""), _turns(turns)
     if unsaid:
         yield counted(len(unsaid), "more flow"), [Text("passed", style=_STYLES["passed"])]
 
@@ -125,7 +129,7 @@ def _explorations(tests: Iterable[TestRecord]) -> Iterator[tuple[str, list[Text]
         record = test.exploration
         if not record.findings and test.outcome not in ("passed", "noted"):
             why = one_line(test.reason or test.failure.removeprefix("Failed: "), most=_MOST_REASON)
-            yield name, [Text(f"{test.outcome}: {why}", style=style)]
+            yield name, [Text(f"{'skipped' if test.outcome == 'priced' else test.outcome}: {why}", style=style)]
             continue
         found = [f"{finding.check} {_VERDICTS[finding.verdict]}. {rate_line(finding)}" for finding in record.findings]
         seen = [f"{text}: in {counted(count, 'plan')}" for text, count in record.events]

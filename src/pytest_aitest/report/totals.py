@@ -10,7 +10,7 @@ from pytest_aitest.values.transcript import TurnRecord
 
 from .amounts import counted, price
 
-_WORDS: dict[Outcome, str] = {  # what calls for a reader first
+WORDS: dict[Outcome, str] = {  # what calls for a reader first
     "failed": "failed",
     "error": "error",
     "noted": "noted",
@@ -29,13 +29,13 @@ def outcomes(run: RunRecord) -> dict[str, int]:
 
     Turns that were taken only because a later one needs them are counted apart, as in pytest's own summary.
     """
-    found = Counter("context" if is_context(test) else _WORDS[test.outcome] for test in run.tests)
-    return {word: found[word] for word in (*_WORDS.values(), "context") if found[word] or word == "passed"}
+    found = Counter("context" if is_context(test) else WORDS[test.outcome] for test in run.tests)
+    return {word: found[word] for word in (*WORDS.values(), "context") if found[word] or word == "passed"}
 
 
 def worst(tests: Iterable[TestRecord]) -> str:
     """In what the one of `tests` ended that calls for a reader most."""
-    return _WORDS[min((test.outcome for test in tests), key=list(_WORDS).index)]
+    return WORDS[min((test.outcome for test in tests), key=list(WORDS).index)]
 
 
 def is_broken(test: TestRecord) -> bool:

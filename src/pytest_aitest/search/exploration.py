@@ -9,6 +9,8 @@ from .plan import Plan
 from .runner import Failure, Outcome
 from .verdict import Rate, Verdict
 
+KEPT_FAILURE = "kept failure"  # how `Finding.found_in` begins for one
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -23,6 +25,11 @@ class Finding:
     rate: Rate | None = None  # None: never confirmed
     verdict: Verdict = "fails"
     turns: Mapping[Phase, Turns] = field(default_factory=dict)  # since the finding before
+
+    @property
+    def was_kept(self) -> bool:
+        """Whether it was known from an earlier exploration."""
+        return self.found_in.startswith(KEPT_FAILURE)
 
     @property
     def plan(self) -> Plan:
@@ -67,6 +74,7 @@ class Exploration:
     is_exhausted: bool  # whether no plan was left that had not been tried
     seed: int
     turns: Mapping[Phase, Turns]
+    acquitted: tuple[Plan, ...] = ()  # kept failures that were carried out as they are, and passed
     stopped: BaseException | None = None  # why it ended early: StopSearchError, or KeyboardInterrupt to raise again
 
     @property

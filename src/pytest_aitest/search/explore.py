@@ -5,7 +5,7 @@ Owns the order of the search. Refuses to know what a step does, and who prints t
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .exploration import Exploration, Finding, Inapplicable, Progress
+from .exploration import KEPT_FAILURE, Exploration, Finding, Inapplicable, Progress
 from .investigate import Inquiry
 from .meter import Meter
 from .plan import Plan
@@ -58,6 +58,7 @@ def explore(
         is_exhausted=search.is_exhausted,
         seed=seed,
         turns=search.meter.total,
+        acquitted=tuple(search.acquitted),
         stopped=stopped,
     )
 
@@ -77,6 +78,7 @@ class _Search:
     ) -> None:
         self.findings: list[Finding] = []
         self.inapplicable: list[Inapplicable] = []
+        self.acquitted: list[Plan] = []
         self.tried = 0
         self.ran = 0
         self.is_exhausted = False
@@ -94,7 +96,7 @@ class _Search:
             if self._ends_with(name, plan) and not keep_going:
                 return
         for number, plan in enumerate(kept[: self._plans], 1):
-            if self._ends_with(f"kept failure {number}", plan, counts=True) and not keep_going:
+            if self._ends_with(f"{KEPT_FAILURE} {number}", plan, counts=True, is_kept=True) and not keep_going:
                 return
         while self.tried < self._plans:
             planned = self._planner.propose()
@@ -122,7 +124,7 @@ class _Search:
             shortest=0 if inquiry is None else len(inquiry.shortest),
         )
 
-    def _ends_with(self, name: str, plan: Plan, *, counts: bool = False) -> bool:
+    def _ends_with(self, name: str, plan: Plan, *, counts: bool = False, is_kept: bool = False) -> bool:
         """Run one plan; whether it led to a new finding that counts."""
         self.meter.phase = "find"
         outcome = self.meter.run(plan)
@@ -131,6 +133,8 @@ class _Search:
         self._planner.note(outcome.executed, planned=plan)
         if outcome.inapplicable is not None:
             self.inapplicable.append(Inapplicable(name=name, plan=plan, reason=outcome.inapplicable))
+        if is_kept and outcome.failure is None and _codes(outcome.executed) == _codes(plan):
+            self.acquitted.append(plan)
         if outcome.failure is None or outcome.failure in [finding.failure for finding in self.findings]:
             return False
         self._investigate(outcome, name)
@@ -142,3 +146,7 @@ class _Search:
         )
         self._inquiry.investigate(confirm_runs=self._confirm_runs)
         self.keep_best()
+
+
+def _codes(plan: Plan) -> list[str]:
+    return [step.code for step in plan]

@@ -143,11 +143,25 @@ class Minimiser:
             return
         for index in reversed(range(len(plan))):
             if index < len(self.best.executed) and self._stays_together(self.best.executed[index]):
-                executed = self.best.executed
-                self._try((*executed[:index], self._usual(executed[index]), *executed[index + 1 :]))
+                self._simplify_together(index)
             for name in plan[index].arguments:
                 if index < len(self.best.executed) and name in self.best.executed[index].arguments:
                     self._simplify_argument(index, name)
+
+    def _simplify_together(self, index: int) -> None:
+        """Take the listed set that is nearest to the usual one, of those between it and what is there."""
+        before, step, after = self.best.executed[:index], self.best.executed[index], self.best.executed[index + 1 :]
+        usual = self._usual(step).arguments
+        between = [
+            arguments
+            for arguments in self._rules[step.rule].pool
+            if all(
+                is_same(value, usual[name]) or is_same(value, step.arguments[name]) for name, value in arguments.items()
+            )
+        ]
+        for arguments in sorted(between, key=lambda each: sum(not is_same(each[name], usual[name]) for name in each)):
+            if self._try((*before, replace(step, arguments=arguments), *after)):
+                return
 
     def _stays_together(self, step: Step) -> bool:
         """Whether its arguments, changed one by one, would be none that may be tried."""

@@ -130,6 +130,7 @@ class Finding:
     keep: str = ""  # code to paste, if there is any
     keep_where: str = ""  # "TestBanking, test_banking.py"
     keep_remark: str = ""  # why there is no code, or what else remembers it
+    was_kept: bool = False  # from an earlier run, and so was tried first
     notes: tuple[str, ...] = ()  # from Hypothesis's note(), and of ours
 
 

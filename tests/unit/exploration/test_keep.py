@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis.database import InMemoryExampleDatabase
 
-from pytest_aitest.exploration.keep import KeptFailures, method_text, without_literal
+from pytest_aitest.exploration.keep import RUNS_TO_FORGET, KeptFailures, method_text, without_literal
 from pytest_aitest.search.plan import Given, LeftOut, Plan, Step
 
 
@@ -93,16 +93,16 @@ CORRUPT = [
     b'"pay"',
     b"[1]",
     b"[null]",
-    json.dumps([{"rule": "pay"}]).encode(),
-    json.dumps([{**WRITTEN, "rule": []}]).encode(),
-    json.dumps([{**WRITTEN, "rule": 3}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": []}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": None}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": {"x": 1}}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": {"x": {"literal": 1}}}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": {"x": {"literal": "import os"}}}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": {"x": {"literal": "(" * 10_000}}}]).encode(),
-    json.dumps([{**WRITTEN, "arguments": {"x": {"literal": "-" * 100_000 + "1"}}}]).encode(),
+    json.dumps({"passed": 0, "steps": [{"rule": "pay"}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "rule": []}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "rule": 3}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": []}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": None}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": {"x": 1}}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": {"x": {"literal": 1}}}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": {"x": {"literal": "import os"}}}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": {"x": {"literal": "(" * 10_000}}}]}).encode(),
+    json.dumps({"passed": 0, "steps": [{**WRITTEN, "arguments": {"x": {"literal": "-" * 100_000 + "1"}}}]}).encode(),
 ]
 
 
@@ -122,20 +122,45 @@ def test_what_can_not_be_read_is_forgotten(value: bytes) -> None:
     [{"pay": []}, {"add": ["item"]}, {"add": ["item", "number"]}, {"add": ["count", "item"]}],
     ids=["no rule", "fewer arguments", "other arguments", "another order"],
 )
-def test_what_no_longer_fits_the_rules_is_forgotten(rules: dict[str, list[str]]) -> None:
+def test_what_no_longer_fits_the_rules_is_told_of_and_forgotten_at_last(rules: dict[str, list[str]]) -> None:
     database = InMemoryExampleDatabase()
     KeptFailures(database, test="t").save((step("shoes"),))
-    assert kept(database, rules) == []
+    failures = KeptFailures(database, test="t")
+    assert failures.plans(rules) == []
+    assert failures.unfit == [(step("shoes"),)]
+    assert kept(database) == [(step("shoes"),)]  # the rule may come back
+    for _ in range(RUNS_TO_FORGET):
+        assert kept(database, rules) == []
     assert kept(database) == []
 
 
-def test_what_passes_again_is_forgotten() -> None:
+def test_what_passes_in_several_runs_is_forgotten() -> None:
+    """Once may be luck."""
     database = InMemoryExampleDatabase()
     failures = KeptFailures(database, test="t")
     failures.save((step("shoes"),))
     failures.save((Step(rule="pay"),))
-    failures.forget((step("shoes"),))
+    for _ in range(RUNS_TO_FORGET - 1):
+        failures.passed((step("shoes"),))
+        assert (step("shoes"),) in kept(database)
+    failures.passed((step("shoes"),))
     assert kept(database) == [(Step(rule="pay"),)]
+
+
+def test_what_fails_again_is_kept_as_at_first() -> None:
+    database = InMemoryExampleDatabase()
+    failures = KeptFailures(database, test="t")
+    for _ in range(3):
+        failures.save((Step(rule="pay"),))
+        for _ in range(RUNS_TO_FORGET - 1):
+            failures.passed((Step(rule="pay"),))
+        assert kept(database) == [(Step(rule="pay"),)]
+
+
+def test_models_keep_their_own() -> None:
+    database = InMemoryExampleDatabase()
+    KeptFailures(database, test="t", model="builtin").save((Step(rule="pay"),))
+    assert kept(database) == []
 
 
 def test_tests_keep_their_own() -> None:
@@ -147,7 +172,7 @@ def test_tests_keep_their_own() -> None:
 def test_without_a_database_nothing_is_kept() -> None:
     failures = KeptFailures(None, test="t")
     failures.save((Step(rule="pay"),))
-    failures.forget((Step(rule="pay"),))
+    failures.passed((Step(rule="pay"),))
     assert list(failures.plans(RULES)) == []
 
 

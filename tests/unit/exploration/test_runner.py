@@ -249,8 +249,9 @@ def test_a_server_that_begins_where_another_session_left_it_is_told_of() -> None
     runner.run(plan("other"))
     (remark,) = runner.remarks.values()
     assert (
-        "answered ticket(), the first call of a session, with 'ticket 1', and in another with 'ticket 2': it did not "
-        "begin in the same state." in remark
+        "answered ticket(), the first call of a session, with 'ticket 1', and in another with 'ticket 2'. It does "
+        "not begin in the same state each time, or answers by chance. MCPServer(reset=...) says how it starts anew; "
+        in remark
     )
 
 
@@ -318,5 +319,25 @@ def test_a_server_that_died_once_is_no_failure_and_told_of(tmp_path: Path) -> No
     outcome = runner.run(plan("one"))
     assert outcome.failure is None
     assert turns(outcome) == (2, 0)
+    (remark,) = runner.all_remarks()
+    assert remark.startswith("In 1 conversation: ")
+    assert runner.all_remarks(told=[f"AssertionError: {remark.removeprefix('In 1 conversation: ')}"]) == []
+
+
+def test_a_state_that_outlives_its_server_shows_without_asking_a_model() -> None:
+    """What fails is a turn that nobody played back; only the documented one tells."""
+    runner = runner_of({"one": says("one"), "look": raises(AssertionError("there are tickets"))}, agent=TICKING)
+    runner.run(plan("one"))
+    assert runner.run(plan("look")).failure is not None
+    assert runner.remarks == {}
+    asked = len(runner.fresh)
+    runner.check_servers(plan("one"))
+    assert len(runner.fresh) == asked
     (remark,) = runner.remarks.values()
-    assert remark.startswith("In one conversation: ")
+    assert "answered ticket() with 'ticket 1', and played back with 'ticket 2'. It does not begin" in remark
+
+
+def test_what_is_not_all_known_is_not_asked_to_check_servers() -> None:
+    runner = runner_of(SPEAKING, agent=TICKING)
+    runner.check_servers(plan("one"))
+    assert (runner.fresh, runner.remarks, TICKETS) == ([], {}, [])

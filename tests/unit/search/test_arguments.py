@@ -89,3 +89,27 @@ def test_each_step_gets_its_documented_set_back_where_it_may() -> None:
     )
     search.minimise()
     assert [step.arguments for step in search.best.executed] == [SETS[0], SETS[2]]
+
+
+def test_the_nearest_listed_set_is_taken_where_the_usual_one_does_not_fail() -> None:
+    """What matters is the phrasing, and it is kept; the rest goes back to what is documented."""
+    order = FlowTest(
+        name="order",
+        phrasings=("Put a hat into it",),
+        values=tuple(ValueSet(values=values) for values in SETS),
+    )
+
+    def wrong(history: Any) -> bool:
+        return history[-1].arguments["phrasing"] == "Put a hat into it"
+
+    agent = Agent([order], wrong, allows=lambda history, step: order.chosen(step.arguments) is not None)
+    failing = agent.run((Step(rule="order", arguments={**SETS[3], "phrasing": "Put a hat into it"}),))
+    minimiser = Minimiser(
+        lambda plan, again: agent.run(plan, again=again),
+        failing,
+        rules=agent.rules,
+        values={"order": Values(order, {("order", name): [value] for name, value in SETS[0].items()})},
+    )
+    minimiser.minimise()
+    (step,) = minimiser.best.executed
+    assert step.arguments == {**SETS[0], "phrasing": "Put a hat into it"}
