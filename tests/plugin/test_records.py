@@ -415,7 +415,8 @@ def test_an_interrupted_run_leaves_what_had_ended(project: Project) -> None:
     result = project.run("--aitest-json=run.json", "--aitest-md=run.md")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     run = read_run((project.path / "run.json").read_text(encoding="utf-8"), source="run.json")
-    assert ends(run) == {"test_fine": ("test", "passed")}
+    assert ends(run) == {"test_fine": ("test", "passed"), "test_interrupted": ("test", "failed")}
+    assert [turn.user for turn in run.tests[-1].turns] == ["hello"]
     assert "aitest: wrote " in result.stdout.str()
 
 
