@@ -348,7 +348,7 @@ def test_the_nearest_pinned_order_is_chosen_and_of_equals_one_that_passes() -> N
     )
 
 
-@pytest.mark.parametrize("text", ["[" * 3_000, "1" * 10_000, "1+" * 50_000 + "1", f"'{'x' * 5_000_000}'"])
+@pytest.mark.parametrize("text", ["[" * 3_000, "1" * 10_000, "1+" * 50_000 + "1", f"'{'x' * 5_000_000}'"], ids=len)
 def test_an_argument_of_any_size_is_compared(text: str) -> None:
     line, *remark = compared("pay(amount=1)", documented=(f"pay(amount={text})",))
     assert line == "  pay(amount=1)"
