@@ -447,6 +447,13 @@ def test_a_run_without_conversations_leaves_an_empty_record(project: Project) ->
     assert (project.path / "run.md").exists()
 
 
+def test_what_fails_elsewhere_is_counted_and_a_stopped_run_is_known(project: Project) -> None:
+    project.write(test_a=ECHO + CHAT, test_b="def test_plain():\n    assert 0\n", test_c="import no_such_module\n")
+    run = run_of(project, "--continue-on-collection-errors", plugins=())
+    assert (run.other_failures, run.was_stopped) == (2, False)
+    assert run_of(project, "-x", "--continue-on-collection-errors", plugins=()).was_stopped
+
+
 def test_looking_at_what_there_is_writes_nothing(project: Project) -> None:
     project.write(test_a=ECHO + CHAT)
     for how in ("--collect-only", "--help", "--version"):

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pytest_aitest.values.plain import inert
 from pytest_aitest.values.secrets import SECRETS, Hide
 
 _DECLARATIONS = "pytest_aitest.values.agent"
@@ -103,7 +104,7 @@ def _hide_in_report(report: pytest.TestReport | pytest.CollectReport) -> None:
         return
     hide = SECRETS.hiding()
     report.sections[:] = [(title, hide(text)) for title, text in report.sections]
-    report.longrepr = _hidden(report.longrepr, hide)
+    report.longrepr = _hidden(report.longrepr, inert)  # a model's words may be in an assert
     if isinstance(reason := getattr(report, "wasxfail", None), str):
         vars(report)["wasxfail"] = hide(reason)
 

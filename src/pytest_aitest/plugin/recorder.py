@@ -92,6 +92,8 @@ class Recorder:
         self._clock = time.monotonic()
         self._attempts: dict[tuple[str, str], list[_Attempt]] = {}  # by test and worker
         self._positions: dict[str, int] = {}  # of tests that workers run, in the order in which one process would
+        self._other_failures = 0  # of tests that did not speak, and of files
+        self._was_stopped = False
         self.written: list[Path] = []
         self.unwritten: list[str] = []  # what went wrong with files
 
@@ -110,6 +112,8 @@ class Recorder:
             began=self._began.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - self._clock, 3),
             model=self._config.getoption("aitest_model") or "",
+            other_failures=self._other_failures,
+            was_stopped=self._was_stopped,
             written_by=f"pytest-aitest {importlib.metadata.version('pytest-aitest')}",
         )
         return run
@@ -118,11 +122,16 @@ class Recorder:
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         self._positions = self._positions or {nodeid: position for position, nodeid in enumerate(ids)}
 
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._other_failures += report.failed
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         test = report.nodeid, self._worker_of(report)
         data = getattr(report, "aitest_record", None)
         if data is None and test not in self._attempts:
+            self._other_failures += report.failed
             return
         attempts = self._attempts.setdefault(test, [])
         if getattr(report, "context", None) is not None:  # a subtest; what was said in it is its test's
@@ -174,6 +183,8 @@ class Recorder:
         try:
             return (yield)
         finally:
+            is_interrupted = session.exitstatus == pytest.ExitCode.INTERRUPTED
+            self._was_stopped = is_interrupted or bool(session.shouldstop or session.shouldfail)
             if not self._config.getoption("collectonly"):  # else the report of the last run would be lost
                 self._write()
             if self.unwritten and session.exitstatus == pytest.ExitCode.OK:

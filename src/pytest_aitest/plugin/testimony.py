@@ -137,7 +137,7 @@ def _properties(record: TestRecord) -> Iterator[tuple[str, object]]:
     turns = record.turns
     yield "aitest_session", record.session.partition("::")[2]
     if record.kind in ("turn", "context"):
-        yield "aitest_flow", record.session.rpartition("::")[2].partition("[")[0]
+        yield "aitest_flow", record.session.partition("[")[0].rpartition("::")[2]
         yield "aitest_turn", record.first_turn
     if turns or record.exploration:
         yield "aitest_turns", len(turns) or record.asked.fresh_turns

@@ -8,7 +8,7 @@ from pytest_aitest.values.run_record import RunRecord
 
 from .amounts import listed, time_text
 from .failure import conversation, passed_line, warning_text
-from .totals import cost, is_broken, model_text, models, outcomes
+from .totals import caveat, cost, is_broken, model_text, models, outcomes
 
 _MOST_LINES = 8
 
@@ -18,7 +18,9 @@ def brief(run: RunRecord) -> str:
     broken = [text for test in run.tests if is_broken(test) for text in _broken(test)]
     noted = [line for test in run.tests for line in _noted(test)]
     counts = listed(*(f"{count:,} {word}" for word, count in outcomes(run).items()))
-    total = listed(counts, cost(run), *(f"model {model_text(model)}" for model in models(run)), time_text(run.seconds))
+    total = listed(
+        counts, caveat(run), cost(run), *(f"model {model_text(model)}" for model in models(run)), time_text(run.seconds)
+    )
     return "\n\n".join(filter(None, [*broken, "\n".join(noted), total])) + "\n"
 
 

@@ -6,7 +6,6 @@ Owns what stands where and what goes first when there is no room; what is said o
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from shlex import quote
 from textwrap import dedent
 
 from pytest_aitest.values.plain import inert, labelled, wrapped
@@ -25,9 +24,8 @@ from .failure import (
     rate_line,
 )
 from .inert_markdown import cell, code, fence, folded, summary
-from .merge import own_nodeid
 from .orders import nearest
-from .totals import cost, is_broken, is_context, model_text, models, outcomes, worst
+from .totals import again, caveat, cost, is_broken, is_context, model_text, models, outcomes, worst
 
 _ROOM_OF_A_SECTION = 600  # bytes, for its title, its head, and for what is said of what was left out
 _MOST_LINES = 8
@@ -123,6 +121,8 @@ def _head(run: RunRecord) -> str:
     rows = (" | ".join(cells) for cells in zip(*columns, strict=True))
     names, amounts = (f"| {row} |" for row in rows)
     answer = f"No: {broken}." if broken else "Nothing failed." if run.tests else "No test had a conversation."
+    if not broken and caveat(run):
+        answer = f"No conversation failed, but: {caveat(run)}."
     made = listed(*(code(text) for text in (run.written_by, run.began) if text))
     texts = ["# Conversations with agents", f"## Is it all right?\n\n**{answer}**"]
     texts.append("\n".join([names, f"|{' --- |' * len(columns)}", amounts]))
@@ -191,12 +191,11 @@ def _keep(finding: Finding) -> Iterator[str]:
 def _failed(run: RunRecord, test: TestRecord) -> _Block:
     title = f"### {code(test.nodeid)} {'had an error' if test.outcome == 'error' else 'failed'}"
     what = fence(_cut("\n".join(filter(None, [test.failure, test.place])) or "No message."))
-    model = f" --aitest-model={_quoted(run.model)}" if run.model else ""
-    again = fence(f"pytest {_quoted(own_nodeid(test.nodeid))}{model}", "sh")
+    command = fence(again(run, test), "sh")
     said = fence(conversation(test.steps, first=test.first_turn)) if test.steps else ""
     details = folded("all that pytest shows", fence(test.details)) if test.details else ""
     return _Block(
-        text=_joined(title, what, said, details, "**Again**", again), short=_joined(title, what, again), worth=5
+        text=_joined(title, what, said, details, "**Again**", command), short=_joined(title, what, command), worth=5
     )
 
 
@@ -280,11 +279,6 @@ _COLUMNS: dict[str, Callable[[ExplorationRecord], str]] = {
     "ended": lambda record: cell(record.why_ended) if record.why_ended else "",
     "events": lambda record: "<br>".join(f"{cell(event)} {count:,}" for event, count in record.events),
 }
-
-
-def _quoted(text: str) -> str:
-    """`text` for a shell; in double quotes where all shells agree on what these mean."""
-    return quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def _cut(text: str) -> str:

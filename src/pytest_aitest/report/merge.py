@@ -42,6 +42,8 @@ def merged(runs: Sequence[RunRecord], *, names: Sequence[str] = ()) -> RunRecord
         began=min((run.began for run in runs if run.began), default=""),
         seconds=max((run.seconds for run in runs), default=0.0),
         model=models.pop() if len(models) == 1 else "",
+        other_failures=sum(run.other_failures for run in runs),
+        was_stopped=any(run.was_stopped for run in runs),
         written_by=", ".join(dict.fromkeys(run.written_by for run in runs if run.written_by)),
     )
 

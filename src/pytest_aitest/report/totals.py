@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from shlex import quote
 
 from pytest_aitest.values.plain import one_line
 from pytest_aitest.values.record import Outcome, TestRecord
 from pytest_aitest.values.run_record import RunRecord
 from pytest_aitest.values.transcript import TurnRecord
 
-from .amounts import counted, price
+from .amounts import counted, listed, price
+from .merge import own_nodeid
 
 WORDS: dict[Outcome, str] = {  # what calls for a reader first
     "failed": "failed",
@@ -31,6 +33,23 @@ def outcomes(run: RunRecord) -> dict[str, int]:
     """
     found = Counter("context" if is_context(test) else WORDS[test.outcome] for test in run.tests)
     return {word: found[word] for word in (*WORDS.values(), "context") if found[word] or word == "passed"}
+
+
+def caveat(run: RunRecord) -> str:
+    """Why a run in which no conversation failed is not all right, if it is not."""
+    others = f"{counted(run.other_failures, 'failure')} elsewhere" if run.other_failures else ""
+    return listed(others, "the run was stopped before its end" if run.was_stopped else "")
+
+
+def again(run: RunRecord, test: TestRecord) -> str:
+    """The command that runs a test again."""
+    model = f" --aitest-model={_quoted(run.model)}" if run.model else ""
+    return f"pytest {_quoted(own_nodeid(test.nodeid))}{model}"
+
+
+def _quoted(text: str) -> str:
+    """`text` for a shell; in double quotes where all shells agree on what these mean."""
+    return quote(text) if not set(text) & set("[] '()*?#&;<>|~") or set(text) & set('"$`\\!\n') else f'"{text}"'
 
 
 def worst(tests: Iterable[TestRecord]) -> str:

@@ -33,6 +33,8 @@ class RunRecord:
     began: str = ""  # ISO 8601, UTC
     seconds: float = 0.0
     model: str = ""  # that replaced all others
+    other_failures: int = 0  # of tests that had no conversation, and of files that could not be collected
+    was_stopped: bool = False  # before its end
     written_by: str = ""  # "pytest-aitest 0.3.0"
     version: int = VERSION  # of this schema
 

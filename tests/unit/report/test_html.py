@@ -185,6 +185,27 @@ def test_an_exploration_that_failed_without_a_finding_is_a_card_too() -> None:
     assert card.one("pre").text == BANKING.again
 
 
+def test_the_command_names_the_model_and_the_test_as_pytest_knows_it() -> None:
+    run = RunRecord(
+        tests=(TestRecord(nodeid="t.py::test_a (nightly)", kind="test", outcome="failed"),), model="builtin"
+    )
+    assert texts(parsed(render(run)).all("div", _class="code")) == ["pytest t.py::test_a --aitest-model=builtinCopy"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "answer"),
+    [
+        ({"other_failures": 1}, "No conversation failed, but: 1 failure elsewhere."),
+        ({"was_stopped": True}, "No conversation failed, but: the run was stopped before its end."),
+        ({"tests": (), "other_failures": 2}, "Nothing was tested: 2 failures elsewhere."),
+    ],
+)
+def test_a_run_is_not_all_right_because_no_conversation_failed(changed: dict[str, Any], answer: str) -> None:
+    run = RunRecord(tests=(TestRecord(nodeid="t.py::test_a", kind="test"),))
+    (said,) = parsed(render(replace(run, **changed))).all("span", _class="no")
+    assert said.text == answer
+
+
 @pytest.mark.parametrize(
     ("nodeid", "command"),
     [

@@ -292,7 +292,7 @@ def test_prices_that_are_not_known_are_no_zero() -> None:
 
 def test_a_failed_test_is_repeated_with_the_model_that_replaced_all_others() -> None:
     run = of_tests(a_test("t.py::test_a", turn("Hi"), outcome="failed"), model="azure/gpt-5-nano")
-    assert '```sh\npytest "t.py::test_a" --aitest-model="azure/gpt-5-nano"\n```' in render(run)
+    assert "```sh\npytest t.py::test_a --aitest-model=azure/gpt-5-nano\n```" in render(run)
 
 
 def test_what_a_test_is_called_is_no_command() -> None:

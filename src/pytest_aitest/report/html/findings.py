@@ -1,6 +1,5 @@
 """What broke: a card for each finding of an exploration, and for each test that failed."""
 
-import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from pytest_aitest.report.failure import (
     without,
 )
 from pytest_aitest.report.orders import Line, against, nearest
-from pytest_aitest.report.totals import is_broken
+from pytest_aitest.report.totals import again, is_broken
 from pytest_aitest.values.record import Confirmation, ExplorationRecord, Finding, Outcome, TestRecord
+from pytest_aitest.values.run_record import RunRecord
 
 from .anchors import Anchors
 from .conversations import Conversation, SessionView, conversation
 from .texts import Passage, passage
 
-_NEEDS_NO_QUOTES = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:")
 _MEANS = {
     "fails": "",
     "tolerated": "It fails no more often than its author accepts.",
@@ -78,15 +77,15 @@ class Card:
     shown_as: str = ""
 
 
-def cards(tests: Iterable[TestRecord], sessions: Iterable[SessionView], anchors: Anchors) -> list[tuple[int, Card]]:
+def cards(run: RunRecord, sessions: Iterable[SessionView], anchors: Anchors) -> list[tuple[int, Card]]:
     """Cards, each with the identity of its test's record; the worst first."""
     places = {id(test): (session, position) for session in sessions for position, test in enumerate(session.tests)}
     made: list[tuple[int, Card]] = []
-    for test in tests:
+    for test in run.tests:
         findings = test.exploration.findings if test.exploration else ()
         made += [(id(test), card) for card in _found(test, findings, anchors)]
         if is_broken(test) and not any(finding.verdict in ("fails", "unstable") for finding in findings):
-            made.append((id(test), _failed(test, places.get(id(test)), anchors)))
+            made.append((id(test), _failed(run, test, places.get(id(test)), anchors)))
     return sorted(made, key=lambda pair: _rank(pair[1]))
 
 
@@ -95,13 +94,6 @@ def _rank(card: Card) -> int:
     if card.outcome not in ("failed", "error"):
         return 2
     return 0 if card.verdict == "fails" else 1
-
-
-def command(nodeid: str) -> str:
-    """What runs a test again, fit for a shell."""
-    is_harmless = not set(nodeid) & set('"$`\\!\n')
-    quoted = nodeid if set(nodeid) <= _NEEDS_NO_QUOTES else f'"{nodeid}"' if is_harmless else shlex.quote(nodeid)
-    return f"pytest {quoted}"
 
 
 def _found(test: TestRecord, findings: Iterable[Finding], anchors: Anchors) -> Iterator[Card]:
@@ -162,7 +154,7 @@ def _cost(record: ExplorationRecord, finding: Finding) -> list[str]:
     return [line for line in lines if line]
 
 
-def _failed(test: TestRecord, place: tuple[SessionView, int] | None, anchors: Anchors) -> Card:
+def _failed(run: RunRecord, test: TestRecord, place: tuple[SessionView, int] | None, anchors: Anchors) -> Card:
     name = test.nodeid.partition("::")[2] or test.nodeid
     anchor = anchors.new("failure", name)
     session = place[0] if place else None
@@ -181,7 +173,7 @@ def _failed(test: TestRecord, place: tuple[SessionView, int] | None, anchors: An
         steps=conversation(steps, anchors, prefix=anchor, first_turn=test.first_turn) if steps else None,
         steps_title="what was said" if steps else "",
         remarks=[],
-        again=test.exploration.again if test.exploration else command(test.nodeid),
+        again=test.exploration.again if test.exploration else again(run, test),
         cost=[line for line in [asked_line(test.asked)] if line],
         shown_at=shown_at,
         shown_as=session.name if session else "",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pytest_aitest.report.amounts import counted, time_text
-from pytest_aitest.report.totals import WORDS, cost, is_broken, is_context, models
+from pytest_aitest.report.totals import WORDS, caveat, cost, is_broken, is_context, models
 from pytest_aitest.values.record import Outcome
 from pytest_aitest.values.run_record import RunRecord
 
@@ -44,8 +44,8 @@ def overview(run: RunRecord, anchors: dict[int, str]) -> Overview:
     shown = [outcome for outcome in WORDS if outcome in _ALWAYS or counted_outcomes[outcome]]
     answered = models(run)
     return Overview(
-        answer=_answer(counted_outcomes, len(judged)),
-        is_all_right=not any(map(is_broken, judged)),
+        answer=_answer(counted_outcomes, len(judged), caveat(run)),
+        is_all_right=not any(map(is_broken, judged)) and not caveat(run),
         counts=[
             Count(
                 outcome=outcome,
@@ -63,13 +63,15 @@ def overview(run: RunRecord, anchors: dict[int, str]) -> Overview:
     )
 
 
-def _answer(counts: Counter[Outcome], tests: int) -> str:
+def _answer(counts: Counter[Outcome], tests: int, but: str) -> str:
     if not tests:
-        return "Nothing was tested."
+        return f"Nothing was tested: {but}." if but else "Nothing was tested."
     bad = [f"{counts['failed']:,} failed"] if counts["failed"] else []
     bad += [counted(counts["error"], "error")] if counts["error"] else []
     if bad:
-        return f"No. {' and '.join(bad)} of {counted(tests, 'test')}."
+        return f"No. {' and '.join(bad)} of {counted(tests, 'test')}{f', and {but}' if but else ''}."
+    if but:
+        return f"No conversation failed, but: {but}."
     if not any(counts[outcome] for outcome in _JUDGED):
         return "Nothing was judged."
     unjudged = counts["priced"] + counts["skipped"] + counts["not run"]

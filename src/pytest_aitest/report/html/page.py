@@ -39,7 +39,7 @@ def _seen(run: RunRecord) -> dict[str, Any]:
     anchors = Anchors()
     modules = _by_module(sessions(run.tests, anchors))
     told = [session for group in modules.values() for session in group]
-    broken = cards(run.tests, told, anchors)
+    broken = cards(run, told, anchors)
     found: dict[int, list[tuple[str, str]]] = {}
     for test, card in broken:
         found.setdefault(test, []).append((card.anchor, card.title))
