@@ -454,6 +454,27 @@ def test_what_fails_elsewhere_is_counted_and_a_stopped_run_is_known(project: Pro
     assert run_of(project, "-x", "--continue-on-collection-errors", plugins=()).was_stopped
 
 
+def test_a_test_that_fails_and_then_fails_to_be_torn_down_tells_of_both(project: Project) -> None:
+    project.write(
+        test_a=ECHO
+        + """
+
+    @pytest.fixture
+    def leaking():
+        yield
+        raise ValueError("teardown boom")
+
+    async def test_both(aitest_run, leaking):
+        assert not await aitest_run(agent, "hello"), "call boom"
+"""
+    )
+    (test,) = run_of(project).tests
+    assert test.outcome == "failed"
+    assert "call boom" in test.failure
+    assert test.failure.endswith("And when it was torn down:\nValueError: teardown boom")
+    assert "teardown boom" in test.details
+
+
 def test_looking_at_what_there_is_writes_nothing(project: Project) -> None:
     project.write(test_a=ECHO + CHAT)
     for how in ("--collect-only", "--help", "--version"):

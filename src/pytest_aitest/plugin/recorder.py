@@ -221,8 +221,11 @@ def _joined(earlier: "TestRecord | None", record: "TestRecord", report: pytest.T
         return replace(record, outcome=outcome)
     if outcome in ("error", "rerun") and earlier.outcome not in ("failed", "error"):
         return replace(record, outcome=outcome, seconds=earlier.seconds)
-    told = ("outcome", "failure", "place", "details", "reason", "seconds")
-    return replace(record, **{name: getattr(earlier, name) for name in told})
+    told = {name: getattr(earlier, name) for name in ("outcome", "failure", "place", "details", "reason", "seconds")}
+    if outcome == "error":
+        told["failure"] = f"{earlier.failure}\n\nAnd when it was torn down:\n{record.failure}"
+        told["details"] = f"{earlier.details}\n\n{record.details}"
+    return replace(record, **told)
 
 
 def _note_crash(attempt: _Attempt, report: pytest.TestReport) -> None:

@@ -21,7 +21,7 @@ _DEEPEST = 20
 _TOO_LARGE = 1e15  # for a number to be exact
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100  # of which answers speak anyway
 _NUMBER = re.compile(r"(?<![\w.,:/-])-?(?:\d{1,3}(?:,\d{3})+|\d{1,15})(?:\.\d{1,9})?(?![\w:/-]|[.,]\d)")
-_QUOTED = re.compile(r"\*\*([^*\n]{3,60})\*\*|[\"“]([^\"“”\n]{3,60})[\"”]|`([^`\n]{3,60})`")
+_QUOTED = re.compile(r"\*\*([^*\n]{3,60})\*\*|[\"“]([^\"“”\n]{3,60})[\"”](?!\s*:)|`([^`\n]{3,60})`")
 _WORDS_FOR = (
     "zero no",
     "one a an once single",

@@ -115,3 +115,8 @@ def test_a_turn_with_many_values_names_a_few() -> None:
     built = builds_on([turn(", ".join(names)), turn("All of them", call(names=names))])
     assert built[0] == ()
     assert built[1] == tuple(Link(value=name, turn=0) for name in names[:6])
+
+
+def test_keys_of_json_are_no_quotations() -> None:
+    answer = '{"items": 1, "store": "Harbour"}'
+    assert links(turn("Show me", answer=answer), turn("Again", answer=answer.replace("Harbour", "Hill"))) == []

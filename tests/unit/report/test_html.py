@@ -342,7 +342,7 @@ def test_variants_stand_turn_against_turn_and_those_that_differ_are_open(sample:
         (each.one("summary").all("span", _class="differs")[0].text, "open" in each.attributes)
         for each in grid.all("details")
     ] == [
-        ("the same", False),
+        ("the same, words aside", False),
         ("differs in outcome, tools", True),
         ("differs in outcome", True),
     ]
@@ -352,6 +352,15 @@ def test_variants_stand_turn_against_turn_and_those_that_differ_are_open(sample:
         "azure/gpt-5-nano failed no tool calledagent Which shoes do you mean?"
         "AssertionError: assert False + where False = tool_was_called('add_to_cart')",
     ]
+
+
+def test_variants_whose_tools_answer_otherwise_differ() -> None:
+    def browsing(model: str, found: str) -> TestRecord:
+        said = turn("Show me shoes", call("search", found), model=model)
+        return a_test(f"t.py::test_browse[{model}]", said, session=f"t.py::shop[{model}]")
+
+    (grid,) = page(browsing("a", "1 item"), browsing("b", "no item")).all("article", _class="grid")
+    assert grid.all("span", _class="differs")[0].text == "differs in results"
 
 
 def test_a_flow_with_one_set_of_parameters_has_no_variants() -> None:

@@ -61,6 +61,14 @@ class Grid:
     lines: list[Line]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Called:
+    """What a turn did, by which it is compared; words are another in each."""
+
+    calls: list[tuple[str, bool]]
+    results: list[str | None]
+
+
 def grids(sessions: Iterable[SessionView], anchors: Anchors) -> list[Grid]:
     """A grid for each flow that ran with several parameters."""
     groups: dict[tuple[str, str], list[SessionView]] = {}
@@ -79,12 +87,12 @@ def _grid(module: str, base: str, sessions: list[SessionView], anchors: Anchors)
         module=module,
         anchor=anchors.new("variants", base),
         sessions=sessions,
-        labels=[session.name.partition("[")[2].removesuffix("]") for session in sessions],
+        labels=[re.sub(r"\](?= \(|$)", "", session.name.partition("[")[2]) for session in sessions],
         lines=[_line(name, [column.get(name) for column in columns]) for name in names],
     )
 
 
-def _line(name: tuple[str, int], cells: list[tuple[Cell, object] | None]) -> Line:
+def _line(name: tuple[str, int], cells: list[tuple[Cell, _Called] | None]) -> Line:
     shown = [cell[0] if cell else None for cell in cells]
     words = {cell.user for cell in shown if cell and cell.user}
     return Line(
@@ -95,21 +103,23 @@ def _line(name: tuple[str, int], cells: list[tuple[Cell, object] | None]) -> Lin
     )
 
 
-def _differences(cells: Sequence[tuple[Cell, object] | None]) -> Iterator[str]:
+def _differences(cells: Sequence[tuple[Cell, _Called] | None]) -> Iterator[str]:
     """In what they differ; of turns that did not run, only that."""
     if None in cells:
         yield "presence"
     found = [cell for cell in cells if cell is not None]
     if len({cell.outcome for cell, _ in found}) > 1:
         yield "outcome"
-    ran = [(cell, calls) for cell, calls in found if cell.user]
-    if any(calls != ran[0][1] for _, calls in ran):
+    ran = [(cell, called) for cell, called in found if cell.user]
+    if any(called.calls != ran[0][1].calls for _, called in ran):
         yield "tools"
+    elif any(called.results != ran[0][1].results for _, called in ran):
+        yield "results"
     if len({cell.error for cell, _ in ran}) > 1:
         yield "error"
 
 
-def _cells(session: SessionView) -> Iterator[tuple[tuple[str, int], tuple[Cell, object]]]:
+def _cells(session: SessionView) -> Iterator[tuple[tuple[str, int], tuple[Cell, _Called]]]:
     """Cells under what they have in common with those of other variants."""
     met: Counter[str] = Counter()
     parts = iter(session.parts)
@@ -121,8 +131,8 @@ def _cells(session: SessionView) -> Iterator[tuple[tuple[str, int], tuple[Cell, 
             yield (name, met[name]), _cell(test, part, position)
 
 
-def _cell(test: TestRecord, part: Part, position: int) -> tuple[Cell, object]:
-    """What is shown of a turn, and the calls that it is compared by."""
+def _cell(test: TestRecord, part: Part, position: int) -> tuple[Cell, _Called]:
+    """What is shown of a turn, and what it is compared by."""
     turns = test.steps[position].turns if test.steps else []
     calls = [said for turn in turns for said in turn.said if isinstance(said, ToolCall)]
     shown = Cell(
@@ -138,7 +148,10 @@ def _cell(test: TestRecord, part: Part, position: int) -> tuple[Cell, object]:
         failure=_short(part.failure),
         reason=part.reason,
     )
-    return shown, [(call_line(call.name, call.arguments), call.error is None) for call in calls]
+    return shown, _Called(
+        calls=[(call_line(call.name, call.arguments), call.error is None) for call in calls],
+        results=[call.result or call.error for call in calls],
+    )
 
 
 def _short(text: str) -> str:
