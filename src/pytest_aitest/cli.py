@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_aitest.report import brief, files, markdown
+from pytest_aitest.report import brief, files, formats
 from pytest_aitest.report.merge import merged
 from pytest_aitest.values.errors import AitestError
 from pytest_aitest.values.plain import inert
-from pytest_aitest.values.run_record import RunRecord, read_run, run_json
+from pytest_aitest.values.run_record import RunRecord, read_run
 
 _FORMATS = {
     "html": "a report to look at, in one file",
@@ -69,7 +69,7 @@ def _report(asked: argparse.Namespace) -> str:
     run = merged([_read(source) for source in sources], names=_names(sources))
     if not targets:
         return brief.brief(run)
-    texts = {path: _made(name, run) for name, path in targets.items()}
+    texts = {path: formats.rendered(name, run) for name, path in targets.items()}
     for path, text in texts.items():
         _write(path, text)
         sys.stderr.write(f"Wrote {inert(str(path))}\n")
@@ -94,17 +94,6 @@ def _names(sources: Sequence[Path]) -> list[str]:
         parts = [part[:-1] for part in parts]
     names = [part[-1] if part else "" for part in parts]
     return names if len(set(names)) == len(names) else [str(path) for path in sources]
-
-
-def _made(name: str, run: RunRecord) -> str:
-    if name == "json":
-        return run_json(run)
-    if name == "md":
-        return markdown.render(run)
-    # Here, because jinja2 takes 40 ms to import and nothing else needs it.
-    from pytest_aitest.report import html  # noqa: PLC0415
-
-    return html.render(run)
 
 
 # Where reports go

@@ -153,20 +153,12 @@ def explorable(
     """As the plugin makes it, pytest aside."""
     made = partial(MachineSubject, machine, name=subject.defect.name, model=None, fixtures={})
 
-    def led(runner: TreeRunner) -> Led:
-        return Led(
-            machine=machine,
-            subject=lambda kind: made(past=runner.past(), instance_of=kind),
-            attempt=runner.attempt,
-            ended=runner.note,
-        )
-
     def allow(_: Event) -> None:
         if subject.is_spent:
             raise StopSearchError(f"{subject.most_asked} turns were asked")
 
     return Explorable(
-        place=Place(name=subject.defect.name, nodeid="zoo", kind="ZooMachine", file="zoo.py", seed=seed, again=""),
+        place=Place(name=subject.defect.name, nodeid="zoo", kind="ZooMachine", file="zoo.py", again=""),
         runner=TreeRunner(
             subject=made,
             rules=rules,
@@ -179,7 +171,7 @@ def explorable(
         ),
         pinned=pinned_plans(machine, signatures_of(machine)),
         server_starts=lambda: Engine.shared().pool.started,
-        led=led if is_led else None,
+        led=partial(Led.over, machine=machine, subject=made) if is_led else None,
     )
 
 
@@ -199,7 +191,7 @@ def ours(totals: Totals, defect: Defect, rules: Sequence[StrategyRule], seed: in
     subject, machine = begun(defect, seed, probability=probability)
     limits = Limits(plans=600, plan_turns=PLAN_TURNS)
     with timed(totals, subject):
-        found, record, _ = explorable(machine, rules, subject, seed).explore(limits, database=None)
+        found, record = explorable(machine, rules, subject, seed).explore(limits, database=None)
     totals.replayed += record.spent.replayed
     if found.stopped is not None:
         raise found.stopped

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.exploration import Finding as Found
-from pytest_aitest.search.plan import Plan
+from pytest_aitest.search.plan import Plan, codes
 from pytest_aitest.values.record import Confirmation, ExplorationRecord, Finding, Necessity, PinnedOrder, Spent
 
 from .keep import method_text, without_literal
@@ -20,7 +20,6 @@ class Place:
     nodeid: str
     kind: str  # "TestBanking"
     file: str  # "test_banking.py"
-    seed: int
     again: str  # the command that repeats it
     model: str = ""  # in place of those of its agents
     import_of_pinned: str = ""  # the line that its module needs for code that is to be kept
@@ -94,8 +93,7 @@ def _error_text(error: BaseException | None) -> str:
 
 def _keeping(found: Found, pinned: Mapping[str, Plan], place: Place, *, remembers: bool) -> tuple[str, str]:
     """Code that keeps it, and what is to be said of that."""
-    steps = [step.code for step in found.plan]
-    if same := next((name for name, plan in pinned.items() if [step.code for step in plan] == steps), ""):
+    if same := next((name for name, plan in pinned.items() if codes(plan) == codes(found.plan)), ""):
         return "", f"`{same}` is this very conversation: it is kept already."
     if unkept := without_literal(found.plan):
         return "", (

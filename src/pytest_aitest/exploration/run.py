@@ -12,7 +12,7 @@ from hypothesis.database import ExampleDatabase
 from pytest_aitest.search.exploration import Exploration, Finding, Progress
 from pytest_aitest.search.explore import explore
 from pytest_aitest.search.meter import Turns
-from pytest_aitest.search.plan import Plan
+from pytest_aitest.search.plan import Plan, codes
 from pytest_aitest.search.runner import Outcome, StopSearchError
 from pytest_aitest.values.record import ExplorationRecord
 
@@ -56,19 +56,13 @@ class Explorable:
         """Carry out a pinned order, live; others may read of it in the tree."""
         return self.runner.unrestrained().run_live(self.pinned[name])
 
-    def explore(
-        self, limits: Limits, *, database: ExampleDatabase | None
-    ) -> tuple[Exploration, ExplorationRecord, int]:
-        """Look for a conversation that fails.
-
-        Returns:
-            What was found out, its record, and how many steps were taken.
-        """
+    def explore(self, limits: Limits, *, database: ExampleDatabase | None) -> tuple[Exploration, ExplorationRecord]:
+        """Look for a conversation that fails; what was found out, and its record."""
         runner = self.runner
         kept_failures = KeptFailures(database, test=self.place.nodeid, model=self.place.model)
         kept = kept_failures.plans({rule.name: list(rule.simplest) for rule in runner.rules})
         for plan in kept_failures.unfit:
-            steps = ", ".join(step.code for step in plan)
+            steps = ", ".join(codes(plan))
             runner.remarks[steps] = f"A failure that was kept can't be tried, the rules have changed: {steps}."
         began, starts = time.monotonic(), self.server_starts()
         with runner.budget.running():
@@ -89,14 +83,14 @@ class Explorable:
             server_starts=self.server_starts() - starts,
             seconds=time.monotonic() - began,
         )
-        return exploration, record, runner.steps
+        return exploration, record
 
     def _explored(self, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         search = partial(
             explore,
             self.runner,
             plan_turns=limits.turns(map(len, self.pinned.values())),
-            seed=self.place.seed,
+            seed=self.runner.seed,
             confirm_runs=limits.confirm_runs,
             tolerate=limits.tolerate,
             keep_going=limits.keep_going,
@@ -123,7 +117,7 @@ class Explorable:
             leader.run(
                 plans=limits.plans,
                 plan_turns=limits.turns(map(len, self.pinned.values())),
-                seed=self.place.seed,
+                seed=self.runner.seed,
             )
         except (StopSearchError, KeyboardInterrupt) as error:
             stopped = error

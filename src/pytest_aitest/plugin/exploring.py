@@ -26,7 +26,7 @@ from pytest_aitest.exploration.record import Place
 from pytest_aitest.exploration.run import Explorable, Leader, Limits
 from pytest_aitest.exploration.runner import ErroredError, TreeRunner
 from pytest_aitest.report.failure import conversation
-from pytest_aitest.search.plan import Plan, Step
+from pytest_aitest.search.plan import Plan, Step, codes
 from pytest_aitest.search.runner import Rule, StopSearchError
 from pytest_aitest.values.agent import Provider
 from pytest_aitest.values.errors import quoted
@@ -89,7 +89,6 @@ def explorable(
             nodeid=nodeid,
             kind=kind.__name__,
             file=item.path.name,
-            seed=seed,
             again=f'pytest "{nodeid}" {" ".join(options)}',
             model=config.getoption("aitest_model") or "",
             import_of_pinned=_import_of_pinned(kind),
@@ -137,7 +136,7 @@ def run_pinned(explorable: Explorable, name: str, item: pytest.Item) -> None:
         skip(outcome.inapplicable)
     if outcome.failure is not None:
         raise_users_error(outcome.failure.error, note="")
-    executed = [step.code for step in outcome.executed]
+    executed = codes(outcome.executed)
     for step in explorable.pinned[name]:
         if step.code not in executed:
             fail(filled(f"Step {step} of the pinned order can't be taken: its precondition does not hold there."))
@@ -159,14 +158,14 @@ def explore(
     pool = Engine.shared().pool
     before, pool.more_to_come = pool.more_to_come, True
     try:
-        exploration, record, steps = shown_as_the_users(partial(explorable.explore, limits, database=profile.database))
+        exploration, record = shown_as_the_users(partial(explorable.explore, limits, database=profile.database))
     finally:
         pool.more_to_come = before
     record = replace(record, order_notes=tuple(order_notes()))
     testimony = item.stash[TESTIMONY]
     testimony.kind, testimony.exploration = "exploration", record
     testimony.outcome = "noted" if record.findings or record.order_notes else "passed"
-    if not steps and exploration.stopped is None and not exploration.findings and exploration.ran:
+    if not explorable.runner.steps and exploration.stopped is None and not exploration.findings and exploration.ran:
         names = quoted(rule.name for rule in explorable.runner.rules)
         fail(filled(f"Nothing can be said: at the start no precondition holds, of {names}. Let one rule begin."))
     conclude(exploration, record, item)

@@ -269,14 +269,19 @@ def _blocking(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     try:
         yield
+    except KeyboardInterrupt:  # of which pytest makes no report
+        _testify(item)
+        raise
     finally:
-        speaking = item.stash.get(_SPEAKING, None)
-        forgotten = speaking is not None and speaking.forgotten()
-        if speaking is not None:
-            speaking.testify(item.stash.setdefault(TESTIMONY, Testimony()))
+        forgotten = _SPEAKING in item.stash and item.stash[_SPEAKING].forgotten()
     if forgotten:
         pytest.fail(filled(_AWAIT_IT.format(what="the test never awaited it")), pytrace=False)
     _check_invariants(item)
+
+
+def _testify(item: pytest.Item) -> None:
+    if _SPEAKING in item.stash:
+        item.stash[_SPEAKING].testify(item.stash.setdefault(TESTIMONY, Testimony()))
 
 
 def _check_invariants(item: pytest.Item) -> None:
@@ -304,7 +309,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     speaking = item.stash.get(_SPEAKING, None)
     if speaking is not None:
         speaking.progress.end()
-        speaking.testify(item.stash.setdefault(TESTIMONY, Testimony()))
+        _testify(item)
         if report.failed:
             report.sections.extend(speaking.said())
     return report

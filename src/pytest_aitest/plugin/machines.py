@@ -11,7 +11,6 @@ import pytest
 
 from pytest_aitest.exploration.hosting import Profile
 from pytest_aitest.exploration.run import Explorable
-from pytest_aitest.exploration.runner import TreeRunner
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.stateful.declared import members_of, rules_of
 from pytest_aitest.stateful.engine import Led
@@ -142,15 +141,7 @@ def _explorable(
     ]
     model = request.config.getoption("aitest_model")
     subject = partial(MachineSubject, machine, name=request.node.nodeid, model=model, fixtures=fixtures)
-
-    def led(runner: TreeRunner) -> Led:
-        return Led(
-            machine=machine,
-            subject=lambda kind: subject(past=runner.past(), instance_of=kind),
-            attempt=runner.attempt,
-            ended=runner.note,
-        )
-
+    is_planned = all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules))
     with declarations_said():
         return exploring.explorable(
             request.node,
@@ -160,5 +151,5 @@ def _explorable(
             pinned=_pinned(machine),
             subject=subject,
             wanted_checks=machine.checks,
-            led=None if all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules)) else led,
+            led=None if is_planned else partial(Led.over, machine=machine, subject=subject),
         )

@@ -5,8 +5,9 @@ a worker of pytest-xdist, which has no terminal.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ class Progress:
         self._reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
         if self._reporter is not None and (self._reporter.verbosity < 0 or hasattr(config, "workerinput")):
             self._reporter = None
-        self._capture = config.pluginmanager.get_plugin("capturemanager")
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
         self._speaks = config.getoption("capture", "no") == "no"
         self._every: float = float(config.getini("aitest_progress_seconds"))
         self._name = name
@@ -110,7 +111,5 @@ class Progress:
         with self._uncaptured():
             self._reporter.write_line(text)
 
-    @contextmanager
-    def _uncaptured(self) -> Iterator[None]:
-        with nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled():
-            yield
+    def _uncaptured(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._capture is None else self._capture.global_and_fixture_disabled()

@@ -8,7 +8,7 @@ import importlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_aitest.report import files
+from pytest_aitest.report import files, formats
 from pytest_aitest.values.plain import inert, one_line
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from pytest_aitest.values.run_record import RunRecord
 
 _FORMATS = {
-    "json": ("pytest_aitest.values.run_record", "run_json", "the records of the run, from which all else can be made"),
-    "html": ("pytest_aitest.report.html", "render", "a report to look at, in one file"),
-    "md": ("pytest_aitest.report.markdown", "render", "a report for a CI job's summary"),
+    "json": "the records of the run, from which all else can be made",
+    "html": "a report to look at, in one file",
+    "md": "a report for a CI job's summary",
 }
 _MOST_OF_AN_ERROR = 200  # characters
 
 
 def add_options(group: pytest.OptionGroup) -> None:
-    for name, (_, _, what) in _FORMATS.items():
+    for name, what in _FORMATS.items():
         group.addoption(f"--aitest-{name}", metavar="PATH", help=f"write {what}")
 
 
@@ -192,12 +192,12 @@ class Recorder:
 
     def _write(self) -> None:
         targets = _targets(self._config)
-        run = self.run() if targets else None
+        if not targets:
+            return
+        run = self.run()
         for name, path in targets.items():
-            module, function, _ = _FORMATS[name]
             try:
-                make: Callable[[RunRecord | None], str] = getattr(importlib.import_module(module), function)
-                text = make(run)
+                text = formats.rendered(name, run)
             except Exception as error:  # noqa: BLE001 - said below
                 why = one_line(f"{type(error).__name__}: {error}", most=_MOST_OF_AN_ERROR)
                 self._note_unwritten(name, path, f"it could not be made: {why}. Please report that as a defect.")

@@ -25,7 +25,6 @@ class Testimony:
     __test__ = False
 
     kind: Kind = "test"
-    session: str = ""
     first_turn: int = 1
     steps: Sequence[StepRecord] = ()
     fresh: list[Turn] = field(default_factory=list)  # turns that were asked live
@@ -89,7 +88,7 @@ def _record(item: pytest.Item, report: pytest.TestReport, testimony: Testimony) 
         nodeid=item.nodeid,
         kind=testimony.kind,
         outcome=testimony.outcome,
-        session=testimony.session or item.nodeid,
+        session=item.nodeid,
         first_turn=testimony.first_turn,
         steps=tuple(testimony.steps),
         exploration=testimony.exploration,

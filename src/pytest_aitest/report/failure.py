@@ -129,7 +129,7 @@ def _when(finding: Finding) -> str:
 def _comparison(orders: Sequence[PinnedOrder], finding: Finding) -> Iterator[tuple[str, Iterable[str]]]:
     """The section on what is special about this order, if anything is known of it."""
     needed = needed_lines(finding)
-    pinned = nearest(orders, [step.code for step in finding.steps])
+    pinned = nearest(orders, finding.codes)
     if pinned is None:
         yield needed_title(finding), needed
         return
@@ -139,7 +139,7 @@ def _comparison(orders: Sequence[PinnedOrder], finding: Finding) -> Iterator[tup
 
 def order_lines(pinned: PinnedOrder, finding: Finding) -> Iterator[str]:
     """What a finding made of a pinned order: lines that begin with "+ ", "- " or two spaces."""
-    for line in against(pinned, [step.code for step in finding.steps]):
+    for line in against(pinned, finding.codes):
         yield from _marked(line)
 
 
@@ -194,8 +194,13 @@ def _keep_title(finding: Finding) -> str:
     return f"keep it: paste into {finding.keep_where}" if finding.keep and finding.keep_where else "keep it"
 
 
+def code_to_keep(finding: Finding) -> str:
+    """As it stands in a class; empty where there is none."""
+    return textwrap.indent(textwrap.dedent(finding.keep.strip("\n")), "    ")
+
+
 def _kept(finding: Finding) -> list[str]:
-    code = textwrap.indent(textwrap.dedent(finding.keep.strip("\n")), "    ")
+    code = code_to_keep(finding)
     lines = [inert(line) for line in code.split("\n")] if code else []
     remark = wrapped(finding.keep_remark, most_lines=_MOST_LINES_OF_OURS) if finding.keep_remark else []
     return lines + remark

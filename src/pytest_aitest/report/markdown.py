@@ -168,7 +168,7 @@ def _finding(test: TestRecord, record: ExplorationRecord, finding: Finding) -> _
 
 
 def _comparison(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
-    if pinned := nearest(record.pinned, [step.code for step in finding.steps]):
+    if pinned := nearest(record.pinned, finding.codes):
         yield f"**Against the pinned order** {code(pinned.name)} ({'passes' if pinned.passes else 'fails too'})"
         yield fence("\n".join(order_lines(pinned, finding)), "diff")
     elif finding.necessity:

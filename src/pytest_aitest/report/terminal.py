@@ -121,13 +121,10 @@ def _turns(turns: Sequence[TestRecord]) -> list[Text]:
 def _explorations(tests: Iterable[TestRecord]) -> Iterator[tuple[str, list[Text]]]:
     for test in tests:
         name = inert("::".join(test.nodeid.split("::")[1:]))
-        style = _STYLES[test.outcome]
-        if test.exploration is None:
-            if test.outcome == "priced":
-                yield name, [Text(f"skipped: {inert(test.reason)}", style=style)]
+        style, record = _STYLES[test.outcome], test.exploration
+        if record is None and test.outcome != "priced":
             continue
-        record = test.exploration
-        if not record.findings and test.outcome not in ("passed", "noted"):
+        if record is None or (not record.findings and test.outcome not in ("passed", "noted")):
             why = one_line(test.reason or test.failure.removeprefix("Failed: "), most=_MOST_REASON)
             yield name, [Text(f"{'skipped' if test.outcome == 'priced' else test.outcome}: {why}", style=style)]
             continue

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from .exploration import KEPT_FAILURE, Exploration, Finding, Inapplicable, Progress
 from .investigate import Inquiry
 from .meter import Meter
-from .plan import Plan
+from .plan import Plan, codes
 from .planner import Planner
 from .runner import Outcome, Runner, StopSearchError
 
@@ -133,7 +133,7 @@ class _Search:
         self._planner.note(outcome.executed, planned=plan)
         if outcome.inapplicable is not None:
             self.inapplicable.append(Inapplicable(name=name, plan=plan, reason=outcome.inapplicable))
-        if is_kept and outcome.failure is None and _codes(outcome.executed) == _codes(plan):
+        if is_kept and outcome.failure is None and codes(outcome.executed) == codes(plan):
             self.acquitted.append(plan)
         if outcome.failure is None or outcome.failure in [finding.failure for finding in self.findings]:
             return False
@@ -146,7 +146,3 @@ class _Search:
         )
         self._inquiry.investigate(confirm_runs=self._confirm_runs)
         self.keep_best()
-
-
-def _codes(plan: Plan) -> list[str]:
-    return [step.code for step in plan]

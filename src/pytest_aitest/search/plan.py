@@ -46,3 +46,8 @@ class Step:
 
 Plan = tuple[Step, ...]
 """Steps in the order in which they are to run."""
+
+
+def codes(plan: Plan) -> list[str]:
+    """Its steps as code, by which plans are the same whatever samples they took."""
+    return [step.code for step in plan]

@@ -18,6 +18,7 @@ from hypothesis.stateful import INITIALIZE_RULE_MARKER, RULE_MARKER, MultipleRes
 from hypothesis.strategies import DataObject
 
 from pytest_aitest.exploration.attempt import Attempt
+from pytest_aitest.exploration.runner import TreeRunner
 from pytest_aitest.search.plan import Given, Plan, Step
 
 from .declared import DeclaredRule, rules_of
@@ -66,6 +67,16 @@ class Led:
     failing: Attempt | None = None  # the last that failed
     executed: set[Plan] = field(default_factory=set)  # before any failed
     _current: "_Example | None" = None
+
+    @classmethod
+    def over(cls, runner: TreeRunner, *, machine: type[SessionMachine], subject: Callable[..., MachineSubject]) -> Self:
+        """One whose examples are judged, and remembered, as the plans of `runner`."""
+        return cls(
+            machine=machine,
+            subject=lambda kind: subject(past=runner.past(), instance_of=kind),
+            attempt=runner.attempt,
+            ended=runner.note,
+        )
 
     def run(self, *, plans: int, plan_turns: int, seed: int) -> None:
         """Let Hypothesis try `plans` examples of `plan_turns` steps, and shrink the first that fails.

@@ -133,6 +133,11 @@ class Finding:
     was_kept: bool = False  # from an earlier run, and so was tried first
     notes: tuple[str, ...] = ()  # from Hypothesis's note(), and of ours
 
+    @property
+    def codes(self) -> list[str]:
+        """Its steps as code, to be held against a pinned order."""
+        return [step.code for step in self.steps]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorationRecord:

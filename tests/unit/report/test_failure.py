@@ -26,6 +26,9 @@ from pytest_aitest.values.record import (
 )
 from pytest_aitest.values.transcript import AgentText, TurnRecord
 
+from ...support.sample_run import BANKING as SAMPLE
+from ...support.sample_run import SAVE, SAVE_HALF
+
 Shows = Callable[[ExplorationRecord], None]
 
 ALL_FAILED = Confirmation(failed=5, runs=5, low=0.5655, high=1.0)
@@ -75,26 +78,8 @@ TRANSFERS = Finding(
     check="money_is_conserved",
     error="AssertionError: assert 4499 == 4500",
     steps=(
-        step(
-            "transfer(amount=1)",
-            turn(
-                "Transfer $1 from checking to savings",
-                call("withdraw", "1499", account="checking", amount=1),
-                call("deposit", "3001", account="savings", amount=1),
-                answer="Done! I moved $1 to savings.",
-            ),
-        ),
-        StepRecord(
-            code="transfer(amount=1)",
-            happened=(
-                turn(
-                    "Transfer $1 from checking to savings",
-                    call("withdraw", "1498", account="checking", amount=1),
-                    answer="Done! I moved $1 to savings.",
-                ),
-            ),
-            looks=(BALANCES,),
-        ),
+        step("transfer(amount=1)", SAVE),
+        StepRecord(code="transfer(amount=1)", happened=(SAVE_HALF,), looks=(BALANCES,)),
     ),
     is_minimal=True,
     necessity=(Necessity(step=1, passed=2), Necessity(step=2, passed=2)),
@@ -107,18 +92,7 @@ TRANSFERS = Finding(
     ),
     keep_where="TestBanking, test_banking.py",
 )
-DOCUMENTED = PinnedOrder(name="documented", steps=("ask_balance()", "transfer(amount=200)"), passes=True)
-SPENT = Spent(
-    find=11,
-    shrink=9,
-    confirm=10,
-    replayed=34,
-    model_calls=74,
-    tokens=41_210,
-    cost_usd=0.031,
-    server_starts=8,
-    seconds=96,
-)
+(DOCUMENTED,), SPENT = SAMPLE.pinned, SAMPLE.spent
 BANKING = ExplorationRecord(
     name="TestBanking::explore[azure/gpt-5-mini]",
     again='pytest "test_banking.py::TestBanking::explore[azure/gpt-5-mini]"',

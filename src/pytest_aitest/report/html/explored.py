@@ -91,9 +91,7 @@ def _matrix(record: ExplorationRecord) -> Matrix | None:
     if not record.rules:
         return None
     covered = set(record.covered)
-    failing = {
-        pair for finding in record.findings for pair in combinations(rules([step.code for step in finding.steps]), 2)
-    }
+    failing = {pair for finding in record.findings for pair in combinations(rules(finding.codes), 2)}
 
     def state(first: str, then: str) -> State:
         if (first, then) in failing:

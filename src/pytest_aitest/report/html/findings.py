@@ -1,11 +1,11 @@
 """What broke: a card for each finding of an exploration, and for each test that failed."""
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_aitest.report.failure import (
     asked_line,
+    code_to_keep,
     conversation_title,
     needed_title,
     rate_line,
@@ -105,7 +105,7 @@ def _found(test: TestRecord, findings: Iterable[Finding], anchors: Anchors) -> I
         anchor = anchors.new("finding", finding.check or record.name)
         shown = details if finding.verdict == "fails" else ""
         details = "" if shown else details
-        pinned = nearest(record.pinned, [step.code for step in finding.steps])
+        pinned = nearest(record.pinned, finding.codes)
         yield Card(
             anchor=anchor,
             outcome=test.outcome,
@@ -125,10 +125,10 @@ def _found(test: TestRecord, findings: Iterable[Finding], anchors: Anchors) -> I
             rate_text=rate_line(finding),
             pinned=pinned.name if pinned else "",
             pinned_passes=pinned is None or pinned.passes,
-            lines=tuple(against(pinned, [step.code for step in finding.steps])) if pinned else (),
+            lines=tuple(against(pinned, finding.codes)) if pinned else (),
             needed_title=needed_title(finding),
             needed=tuple(without(necessity, unit_of(finding)) for necessity in finding.necessity),
-            keep=textwrap.indent(textwrap.dedent(finding.keep.strip("\n")), "    ") if finding.keep else "",
+            keep=code_to_keep(finding),
             keep_where=finding.keep_where,
             keep_remark=finding.keep_remark,
             shown_as=record.name,
