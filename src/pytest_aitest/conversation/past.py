@@ -95,7 +95,7 @@ class Past:
 
     def replay(self, event: Event) -> Sample | None:
         """Answer `event` from the tree; None where it has to go live."""
-        sample = self._known(event) if self.replays else None
+        sample = self._known(event) if self.replays else self.node.recorded(event)
         if sample is not None:
             self.replayed += isinstance(sample.outcome, Turn)
             self.events.append(Happened(event=event, sample=sample))
@@ -138,7 +138,7 @@ class Past:
     def observed(self, look: Called) -> ToolOutcome | None:
         """What a tool that only looks said at this point of the history, if that is known."""
         try:
-            outcome = self.node.observed.get(look.key) if self.replays else None
+            outcome = self.node.look(look) if self.replays else None
         except UnkeyableError as error:
             self.unknowable = f"The agent holds {error}, which can't be compared"
             return None
@@ -150,7 +150,7 @@ class Past:
         """Note what a tool that only looks said; nothing has happened by it."""
         self.looks.append((look, outcome))
         with suppress(UnkeyableError):
-            self.node.observed[look.key] = outcome
+            self.node.add_look(look, outcome)
 
     def begin_with(self, messages: Sequence[Message]) -> None:
         """Let the history begin with `messages`, as no session without them does."""

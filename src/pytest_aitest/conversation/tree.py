@@ -111,6 +111,10 @@ class Node:
         """
         return self.edges.get(event.key, [])
 
+    def recorded(self, _event: Event) -> "Sample | None":
+        """What a turn takes that is not to be replayed: nothing, unless a store was asked for by name."""
+        return None
+
     def next_number(self, event: Event) -> int:
         """The number that the next live outcome of `event` will have."""
         try:
@@ -131,12 +135,32 @@ class Node:
                 self.edges.setdefault(key, []).append(sample)
         return sample
 
+    def look(self, look: Called) -> ToolOutcome | None:
+        """What a tool that only looks said at this point, if that is known.
+
+        Raises:
+            UnkeyableError: It depends on what has no key.
+        """
+        return self.observed.get(look.key)
+
+    def add_look(self, look: Called, outcome: ToolOutcome) -> None:
+        """Note what it said.
+
+        Raises:
+            UnkeyableError: It depends on what has no key.
+        """
+        self.observed[look.key] = outcome
+
     def beginning(self, messages: Sequence[Message]) -> "Node":
         """The history of a session that goes on from `messages`."""
         key = key_of(messages)
         if key not in self.beginnings:
             self.beginnings[key] = Node(_digest(self.address, *map(json.dumps, messages)))
         return self.beginnings[key]
+
+    def apart(self, name: str) -> "Node":
+        """An empty history of which nothing is known that is known of this one."""
+        return Node(_digest(self.address, name))
 
     def address_after(self, event: Event, number: int) -> bytes:
         """What tells the history after this sample of `event` from all others."""
