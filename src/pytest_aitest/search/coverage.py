@@ -41,9 +41,9 @@ class Coverage:
         self._attempts: dict[Feature, int] = {}
 
     def copy(self) -> "Coverage":
-        """One to be filled with what is only planned."""
+        """One that learns by itself from here on."""
         other = Coverage(self._values)
-        other._seen = set(self._seen)
+        other.pairs, other._seen, other._attempts = dict(self.pairs), set(self._seen), dict(self._attempts)
         return other
 
     def note(self, executed: Plan, *, planned: Plan = ()) -> None:

@@ -5,7 +5,8 @@ Owns the order of the search. Refuses to know what a step does, and who prints t
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .exploration import KEPT_FAILURE, Exploration, Finding, Inapplicable, Progress
+from .deck import Card, Deck, Shard
+from .exploration import Exploration, Finding, Inapplicable, Progress
 from .investigate import Inquiry
 from .meter import Meter
 from .plan import Plan, codes
@@ -24,6 +25,7 @@ def explore(
     confirm_runs: int = 5,
     tolerate: float = 0.0,
     keep_going: bool = False,
+    shard: Shard = Shard(),  # noqa: B008 - a value
     watch: Callable[[Progress], object] = lambda _: None,
 ) -> Exploration:
     """Look for a conversation that fails, until one that counts is found and minimised, or `plans` are tried.
@@ -38,24 +40,28 @@ def explore(
         confirm_runs: How often a minimal plan is run afresh.
         tolerate: The rate of failure that is accepted; an exploration goes on after such a finding.
         keep_going: Whether to go on after a finding that counts.
+        shard: Which of the plans are tried here; with the same seed all shards deal from one deck.
         watch: Told how far it is, after each plan.
     """
     planner = Planner(runner.rules, pinned=pinned.values(), plan_turns=plan_turns, seed=seed)
-    search = _Search(runner, planner, confirm_runs=confirm_runs, tolerate=tolerate, plans=plans, watch=watch)
+    deck = Deck(planner, pinned=pinned, kept=kept, plans=plans, shard=shard)
+    search = _Search(
+        runner, planner, deck, confirm_runs=confirm_runs, tolerate=tolerate, plans=shard.share(plans), watch=watch
+    )
     stopped: BaseException | None = None
     try:
-        search.look(pinned, kept, keep_going=keep_going)
+        search.look(keep_going=keep_going)
     except (StopSearchError, KeyboardInterrupt) as error:
         stopped = error
         search.keep_best()
     return Exploration(
         findings=tuple(search.findings),
         tried=search.tried,
-        plans=plans,
+        plans=shard.share(plans),
         inapplicable=tuple(search.inapplicable),
         ran=search.ran,
         pairs=tuple(sorted(planner.coverage.pairs)),
-        is_exhausted=search.is_exhausted,
+        is_exhausted=deck.is_exhausted,
         seed=seed,
         turns=search.meter.total,
         acquitted=tuple(search.acquitted),
@@ -70,6 +76,7 @@ class _Search:
         self,
         runner: Runner,
         planner: Planner,
+        deck: Deck,
         *,
         confirm_runs: int,
         tolerate: float,
@@ -81,29 +88,19 @@ class _Search:
         self.acquitted: list[Plan] = []
         self.tried = 0
         self.ran = 0
-        self.is_exhausted = False
         self.meter = Meter(runner, watch=lambda: watch(self._progress()))
         self._plans = plans
         self._runner = runner
         self._planner = planner
+        self._deck = deck
         self._confirm_runs = confirm_runs
         self._tolerate = tolerate
         self._inquiry: Inquiry | None = None
         self._spent = dict(self.meter.total)  # when the finding before was made
 
-    def look(self, pinned: Mapping[str, Plan], kept: Sequence[Plan], *, keep_going: bool) -> None:
-        for name, plan in pinned.items():
-            if self._ends_with(name, plan) and not keep_going:
-                return
-        for number, plan in enumerate(kept[: self._plans], 1):
-            if self._ends_with(f"{KEPT_FAILURE} {number}", plan, counts=True, is_kept=True) and not keep_going:
-                return
-        while self.tried < self._plans:
-            planned = self._planner.propose()
-            if planned is None:
-                self.is_exhausted = True
-                return
-            if self._ends_with(f"plan {self.tried + 1}", planned, counts=True) and not keep_going:
+    def look(self, *, keep_going: bool) -> None:
+        while (card := self._deck.deal()) is not None:
+            if self._ends_with(card) and not keep_going:
                 return
 
     def keep_best(self) -> None:
@@ -124,20 +121,20 @@ class _Search:
             shortest=0 if inquiry is None else len(inquiry.shortest),
         )
 
-    def _ends_with(self, name: str, plan: Plan, *, counts: bool = False, is_kept: bool = False) -> bool:
+    def _ends_with(self, card: Card) -> bool:
         """Run one plan; whether it led to a new finding that counts."""
         self.meter.phase = "find"
-        outcome = self.meter.run(plan)
+        outcome = self.meter.run(card.plan)
         self.ran += 1
-        self.tried += counts
-        self._planner.note(outcome.executed, planned=plan)
+        self.tried += card.counts
+        self._deck.note(outcome.executed, planned=card.plan)
         if outcome.inapplicable is not None:
-            self.inapplicable.append(Inapplicable(name=name, plan=plan, reason=outcome.inapplicable))
-        if is_kept and outcome.failure is None and codes(outcome.executed) == codes(plan):
-            self.acquitted.append(plan)
+            self.inapplicable.append(Inapplicable(name=card.name, plan=card.plan, reason=outcome.inapplicable))
+        if card.is_kept and outcome.failure is None and codes(outcome.executed) == codes(card.plan):
+            self.acquitted.append(card.plan)
         if outcome.failure is None or outcome.failure in [finding.failure for finding in self.findings]:
             return False
-        self._investigate(outcome, name)
+        self._investigate(outcome, card.name)
         return self.findings[-1].verdict == "fails"
 
     def _investigate(self, failing: Outcome, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from random import Random
+from typing import Self
 
 from .arguments import Values, documented_values
 from .coverage import Coverage, Past
@@ -23,6 +24,15 @@ class Planner:
         self._plan_turns = plan_turns
         self._random = Random(seed)  # noqa: S311  no secret
         self._tried: set[Plan] = set()
+
+    def copy(self) -> Self:
+        """One that proposes the same from here on, and learns by itself."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
+        other.coverage, other._tried = self.coverage.copy(), set(self._tried)
+        other._random = Random()  # noqa: S311  no secret
+        other._random.setstate(self._random.getstate())
+        return other
 
     def note(self, executed: Plan, *, planned: Plan = ()) -> None:
         """Learn what was tried, so that the next plan differs."""
