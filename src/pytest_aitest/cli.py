@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_aitest.report import brief, files, formats
+from pytest_aitest.report import files, formats
 from pytest_aitest.report.merge import merged
 from pytest_aitest.values.errors import AitestError
 from pytest_aitest.values.plain import inert
@@ -68,7 +68,7 @@ def _report(asked: argparse.Namespace) -> str:
     _check(sources, targets)
     run = merged([_read(source) for source in sources], names=_names(sources))
     if not targets:
-        return brief.brief(run)
+        return formats.rendered("text", run)
     texts = {path: formats.rendered(name, run) for name, path in targets.items()}
     for path, text in texts.items():
         _write(path, text)

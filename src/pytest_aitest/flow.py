@@ -64,6 +64,9 @@ class FlowTest:
             return phrasings
         return Listed({**each.values, **phrasing} for each in self.values for phrasing in phrasings)
 
+    def shrinks_at_once(self, _argument: str) -> bool:
+        return True
+
     def shrunk(self, argument: str, value: Any, fails: Callable[[Any], bool]) -> Any:
         """The documented value, or the words as written, if they fail too."""
         return self.simplest[argument] if fails(self.simplest[argument]) else value
@@ -192,6 +195,7 @@ class FlowSubject:
         self._tests = {test.name: test for test in flow.tests}
         self._invariants: Sequence[DeclaredInvariant] = invariants_of(flow.kind)
         self._ran: Ran = ()
+        self._held_after: list[tuple[str, Ran, bool]] = []  # of tests of which nothing was promised
         self._values_are_documented = True  # of all tests that have run
 
     @cached_property
@@ -219,13 +223,17 @@ class FlowSubject:
             held = self._holds(test, arguments)
         spoiled = any(is_provider_fault(result.error_kind) for result in self.session.results)
         if as_written and test.needs is None and not test.never_decides and not spoiled:
-            self._flow.notes.note(test.name, after, held=held)
+            self._held_after.append((test.name, after, held))
         return None if held else UNDECIDED
 
     def checks(self) -> Iterator[tuple[str, Callable[[], object]]]:
         # Before its first test a flow has no agent, and so nothing to look at.
         for invariant in self._invariants if self.session.turns else ():
             yield invariant.name, partial(self._held, invariant)
+
+    def count(self) -> None:
+        for test, after, held in self._held_after:
+            self._flow.notes.note(test, after, held=held)
 
     def end(self) -> None:
         try:

@@ -144,7 +144,7 @@ def test_a_turn_with_values_that_failed_is_run_again_by_lf_and_reruns(project: P
 
 def test_values_are_tried_on_a_worker_too(project: Project) -> None:
     project.write(test_bank=BANK_WITH_AMOUNTS, test_chat=talk())
-    output = explored(project, "-v", "-n2", plugins=("xdist",))
+    output = explored(project, "-v", "-n2", "--aitest-shards=1", plugins=("xdist",))
     assert "1 failed, 6 passed" in output
     assert "1 test_transfer(amount=2000)\n" in output
     workers: dict[str, set[str]] = {}

@@ -226,7 +226,8 @@ def ends(run: RunRecord) -> dict[str, tuple[str, str]]:
 def test_what_a_run_leaves_is_the_same_in_one_process_and_in_several(project: Project) -> None:
     """The record, what JUnit's XML says of it, and what other plugins hear."""
     project.write(conftest=HOOKS, test_a_flows=TEST_FLOWS, test_b_explored=TEST_EXPLORED)
-    runs = {"one": ("xunit1",), "load": ("xunit2", "-n2"), "scope": ("xunit2", "-n2", "--dist=loadscope")}
+    whole = "-n2", "--aitest-shards=1"  # what shards leave is told in test_shards.py
+    runs = {"one": ("xunit1",), "load": ("xunit2", *whole), "scope": ("xunit2", *whole, "--dist=loadscope")}
     written, properties, heard = [], [], []
     for name, (family, *how) in runs.items():
         files = f"--aitest-json={name}.json", f"--junitxml={name}.xml", "-o", f"junit_family={family}"

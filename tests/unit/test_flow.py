@@ -79,6 +79,7 @@ def taken(flow: ExploredFlow, *steps: str) -> FlowSubject:
     subject = begun(flow)
     for step in steps:
         subject.take(Step(rule=step), {})
+    subject.count()
     return subject
 
 

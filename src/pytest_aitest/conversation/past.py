@@ -1,6 +1,7 @@
 """What happened in one session, where that stands in the conversation tree, and what of it may be replayed."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from .keys import UnkeyableError
 from .servers import Connection, ToolOutcome
 from .tree import Called, Event, EventOutcome, Node, Sample
 
+_ASKING = threading.Condition()  # for what stands in `Node.asking`
 _CHANGES = "Answering changes what the agent's callables close over, which makes it another agent each time"
 
 
@@ -37,6 +39,8 @@ class Past:
         offered: Told of the tools that an agent is about to be offered; may raise.
         heard: Told of each turn that was asked live.
         first_answers: Those of other sessions, to compare with.
+        asks_once: Whether what another session is asking live at this moment is waited for, and not asked as well.
+            Then `release` has to be called at the end.
     """
 
     def __init__(
@@ -50,10 +54,13 @@ class Past:
         offered: Callable[[Sequence[Connection]], None] = lambda _: None,
         heard: Callable[[Turn], object] = lambda _: None,
         first_answers: FirstAnswers | None = None,
+        asks_once: bool = False,
     ) -> None:
         self._start = start or Node()
         self.heard = heard
         self._first_answers = first_answers or FirstAnswers()
+        self._asks_once = asks_once
+        self._claimed: tuple[Node, Hashable] | None = None  # what it has begun to ask, and others wait for
         self.replays = replays
         self.reseeds = reseeds
         self._seed = seed
@@ -95,11 +102,39 @@ class Past:
 
     def replay(self, event: Event) -> Sample | None:
         """Answer `event` from the tree; None where it has to go live."""
-        sample = self._known(event) if self.replays else self.node.recorded(event)
+        self.release()
+        sample = self._settled(event) if self.replays else self.node.recorded(event)
         if sample is not None:
             self.replayed += isinstance(sample.outcome, Turn)
             self.events.append(Happened(event=event, sample=sample))
         return sample
+
+    def _settled(self, event: Event) -> Sample | None:
+        """What is known once nobody else is about to know more; where that is nothing, others wait for this session."""
+        node = self.node
+        sample = self._known(event)
+        try:
+            key = event.key
+        except UnkeyableError:
+            return sample
+        while sample is None and self._asks_once and self._claimed is None:
+            with _ASKING:
+                if key in node.asking:
+                    _ASKING.wait_for(lambda: key not in node.asking)
+                sample = self._known(event)
+                if sample is None and key not in node.asking:
+                    node.asking.add(key)
+                    self._claimed = node, key
+        return sample
+
+    def release(self) -> None:
+        """Let others ask what this session was asking. What its checks then saw is known by now too."""
+        if self._claimed is not None:
+            node, key = self._claimed
+            with _ASKING:
+                node.asking.discard(key)
+                _ASKING.notify_all()
+            self._claimed = None
 
     def _known(self, event: Event) -> Sample | None:
         try:

@@ -11,6 +11,7 @@ import anyio
 
 from pytest_aitest.values.errors import ServerDiedError, ServerError, did_you_mean, quoted
 from pytest_aitest.values.plain import call_text, inert, one_line
+from pytest_aitest.values.secrets import hide
 
 from .connections import Connections
 from .past import Happened
@@ -41,7 +42,7 @@ async def play(events: Sequence[Happened], connections: Connections) -> list[str
     for happened in events:
         async for call in _calls(happened, connections):
             said = (await _outcome(call)).text
-            if said != call.said:
+            if said != call.said and hide(said) != hide(call.said):  # what a store recorded has its secrets hidden
                 before, now = (one_line(text, most=100) for text in (call.said, said))
                 what = one_line(call_text(call.name, call.arguments), most=100)
                 differences.append(

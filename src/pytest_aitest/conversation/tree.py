@@ -101,6 +101,7 @@ class Node:
     edges: dict[Hashable, list["Sample"]] = field(default_factory=dict)
     observed: dict[Hashable, ToolOutcome] = field(default_factory=dict)  # what tools said that only look
     beginnings: dict[Hashable, "Node"] = field(default_factory=dict)  # sessions that go on from other messages
+    asking: set[Hashable] = field(default_factory=set)  # events that some session is asking live at this moment
     unkeyed: int = 0  # how many outcomes there were of events without a key
 
     def samples(self, event: Event) -> list["Sample"]:

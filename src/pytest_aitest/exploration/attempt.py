@@ -48,6 +48,10 @@ class Subject(Protocol):
         """Close what is open."""
         ...
 
+    def count(self) -> None:
+        """Told that what its plan showed is not in vain."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:

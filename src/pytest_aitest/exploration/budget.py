@@ -1,9 +1,10 @@
 """What explorations may spend in one run, and what they have spent."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from pytest_aitest.search.runner import StopSearchError
@@ -27,6 +28,7 @@ class Budget:
     spent_usd: float = 0.0
     spent_seconds: float = 0.0
     _since: float | None = None
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)  # of the lanes that spend
 
     @classmethod
     def unlimited(cls) -> Self:
@@ -45,8 +47,14 @@ class Budget:
     def charge(self, turn: Turn) -> None:
         """Note what a fresh turn took."""
         if turn.cost_usd != 0:
-            self.spent_calls += turn.model_calls
-            self.spent_usd += turn.cost_usd or 0.0
+            with self._one_at_a_time:
+                self.spent_calls += turn.model_calls
+                self.spent_usd += turn.cost_usd or 0.0
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether half of it is spent, so that the rest is for what is needed in any case."""
+        return self.spent_calls * 2 >= self.calls or self.spent_usd * 2 >= self.usd
 
     def check(self) -> None:
         """Raise where nothing more may be asked.
@@ -54,9 +62,10 @@ class Budget:
         Raises:
             BudgetSpentError: One of the limits is reached.
         """
-        if self._since is not None:
-            self._pause()
-            self._since = time.monotonic()
+        with self._one_at_a_time:
+            if self._since is not None:
+                self._pause()
+                self._since = time.monotonic()
         limits = {
             f"{self.calls} model calls": self.spent_calls >= self.calls,
             f"${self.usd:.2f}": self.spent_usd >= self.usd,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_aitest.search.deck import Shard
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.exploration import Finding as Found
 from pytest_aitest.search.plan import Plan, codes
@@ -17,11 +18,12 @@ class Place:
     """Which exploration it is, and where its code stands."""
 
     name: str  # "TestBanking::explore[azure/gpt-5-mini]"
-    nodeid: str
+    nodeid: str  # the same in all shards
     kind: str  # "TestBanking"
     file: str  # "test_banking.py"
     again: str  # the command that repeats it
     model: str = ""  # in place of those of its agents
+    shard: Shard = Shard()  # noqa: RUF009 - a value
     import_of_pinned: str = ""  # the line that its module needs for code that is to be kept
 
 
@@ -39,6 +41,7 @@ def record_of(
     failed_pinned = {found.found_in for found in exploration.findings}
     return ExplorationRecord(
         name=place.name,
+        shard=str(place.shard) if place.shard.of > 1 else "",
         again=place.again,
         seed=exploration.seed,
         plans_tried=exploration.tried,
@@ -51,6 +54,7 @@ def record_of(
             find=exploration.turns["find"].fresh,
             shrink=exploration.turns["shrink"].fresh,
             confirm=exploration.turns["confirm"].fresh,
+            ahead=runner.ahead,
             replayed=runner.replayed,
             server_starts=server_starts,
             seconds=seconds,
@@ -65,7 +69,11 @@ def record_of(
             for found in exploration.findings
         ),
         pinned=tuple(
-            PinnedOrder(name=name, steps=tuple(str(step) for step in plan), passes=name not in failed_pinned)
+            PinnedOrder(
+                name=name,
+                steps=tuple(str(step) for step in plan),
+                passes=name not in failed_pinned if place.shard.number == 1 else None,
+            )
             for name, plan in pinned.items()
         ),
         why_ended=_why_ended(exploration),

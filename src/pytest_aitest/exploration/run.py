@@ -9,19 +9,25 @@ from typing import Protocol
 
 from hypothesis.database import ExampleDatabase
 
+from pytest_aitest.conversation.tree import Event
+from pytest_aitest.search.deck import Shard
 from pytest_aitest.search.exploration import Exploration, Finding, Progress
 from pytest_aitest.search.explore import explore
 from pytest_aitest.search.meter import Turns
 from pytest_aitest.search.plan import Plan, codes
-from pytest_aitest.search.runner import Outcome, StopSearchError
+from pytest_aitest.search.runner import Outcome, Runner, StopSearchError
 from pytest_aitest.values.record import ExplorationRecord
 
 from .attempt import Attempt
 from .keep import KeptFailures
+from .lanes import Lanes
 from .record import Place, record_of
 from .runner import TreeRunner
 
 _ENGINE = "Hypothesis's engine"
+_ONE_LANE = "One conversation at a time"
+_SLOW_MS = 100  # a turn for which it is worthwhile to have several at once
+_LATELY = 8  # turns that are looked at for that
 _UNDOCUMENTED = 4  # as long as a pinned order might be
 
 
@@ -50,6 +56,8 @@ class Explorable:
     pinned: Mapping[str, Plan]
     server_starts: Callable[[], int]  # in this process so far
     watch: Callable[[Progress], object] = lambda _: None  # told how far the search is
+    lanes: int | str = 1  # conversations at once, or why there can be only one
+    why_one_lane: Callable[[Event], str] = lambda _: ""  # see `Lanes`
     led: "Callable[[TreeRunner], Leader] | None" = None  # who chooses steps where no plan can be made ahead
 
     def run_pinned(self, name: str) -> Outcome:
@@ -66,7 +74,7 @@ class Explorable:
             runner.remarks[steps] = f"A failure that was kept can't be tried, the rules have changed: {steps}."
         began, starts = time.monotonic(), self.server_starts()
         with runner.budget.running():
-            exploration = self._explored(limits, kept)
+            exploration = self._in_lanes(limits, kept)
         if exploration.findings and exploration.stopped is None:
             for plan in list(self.pinned.values())[:1]:
                 runner.check_servers(plan)
@@ -85,15 +93,47 @@ class Explorable:
         )
         return exploration, record
 
-    def _explored(self, limits: Limits, kept: Sequence[Plan]) -> Exploration:
+    def _in_lanes(self, limits: Limits, kept: Sequence[Plan]) -> Exploration:
+        if isinstance(self.lanes, str):
+            self.runner.remarks[self.lanes] = f"{_ONE_LANE}: {self.lanes}"
+        if self.lanes == 1 or isinstance(self.lanes, str):
+            return self._explored(self.runner, limits, kept)
+        lanes = Lanes(
+            carrier=self.runner,
+            lanes=self.lanes,
+            why_one_lane=self._why_one_lane,
+            may_hurry=self._may_hurry,
+        )
+        exploration: Exploration | None = None
+        try:
+            exploration = self._explored(lanes, limits, kept)
+        finally:
+            # After Ctrl-C nobody waits for a turn that may take long: it is given up when the run ends.
+            lanes.close(waits=exploration is not None and not isinstance(exploration.stopped, KeyboardInterrupt))
+        if lanes.why_alone:
+            self.runner.remarks[lanes.why_alone] = f"{_ONE_LANE}: {lanes.why_alone}"
+        return exploration
+
+    def _may_hurry(self) -> bool:
+        """Where a model answers at once, what is begun ahead of need takes more time than it saves."""
+        slow = any(turn.duration_ms > _SLOW_MS for turn in self.runner.fresh[-_LATELY:])
+        return slow and not self.runner.budget.is_scarce
+
+    def _why_one_lane(self, event: Event) -> str:
+        why = self.why_one_lane(event)
+        self.runner.reseeds = bool(why)  # which all lanes would do to one another
+        return why
+
+    def _explored(self, runner: Runner, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         search = partial(
             explore,
-            self.runner,
+            runner,
             plan_turns=limits.turns(map(len, self.pinned.values())),
             seed=self.runner.seed,
             confirm_runs=limits.confirm_runs,
             tolerate=limits.tolerate,
             keep_going=limits.keep_going,
+            shard=self.place.shard if self.led is None else Shard(),  # who is led has no plans to deal
             watch=self.watch,
         )
         if self.led is None:

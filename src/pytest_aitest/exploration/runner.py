@@ -13,6 +13,7 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.conversation.tree import Event, Node
+from pytest_aitest.search.foresight import Wanted
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.search.runner import Outcome, Rule, StopSearchError
 from pytest_aitest.values.errors import AitestError, ServerError, is_by_chance
@@ -21,7 +22,7 @@ from pytest_aitest.values.transcript import Turn
 
 from .attempt import Attempt, Subject, Taken, Verdicts
 from .budget import Budget
-from .hosting import hosted
+from .hosting import Aside, hosted
 
 _UNLIKE = (
     "It does not begin in the same state each time, or answers by chance. MCPServer(reset=...) says how it starts "
@@ -44,6 +45,24 @@ class Evidence:
     def records(self) -> tuple[StepRecord, ...]:
         """The steps that were taken, for whoever is told of them."""
         return tuple(taken.record for taken in self.taken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A plan that was carried out, and the conversations that it took; for nothing yet."""
+
+    outcome: Outcome
+    conversations: tuple[tuple[Attempt, Aside], ...]
+    stopped: Exception | None = None  # why it came to no end
+
+    @property
+    def past(self) -> Past:
+        """That of the last one."""
+        return self.conversations[-1][0].subject.session.past
+
+    def and_then(self, other: "Carried") -> "Carried":
+        """This, and then `other`, whose outcome holds."""
+        return replace(other, conversations=(*self.conversations, *other.conversations))
 
 
 @dataclass(kw_only=True)
@@ -75,7 +94,9 @@ class TreeRunner:
     events: Counter[str] = field(default_factory=Counter)
     remarks: dict[str, str] = field(default_factory=dict)  # by what they are about, each of which is told of once
     seed: int = 0  # of what agents draw from global `random`
-    _stop: Exception | None = None  # why something was not to be asked
+    reseeds: bool = True  # whether they draw from it
+    _ahead: dict[int, Turn] = field(default_factory=dict)  # turns that count for nothing yet
+    _lost: int = 0  # turns of plans that came to no end
     _by_chance: dict[str, list[str]] = field(default_factory=dict)
     _confirmed: int = 0
     _first_answers: FirstAnswers = field(default_factory=FirstAnswers)
@@ -83,33 +104,62 @@ class TreeRunner:
 
     def run(self, plan: Plan, *, again: int = 0) -> Outcome:
         """Carry out `plan` over the tree. See `Runner.run`."""
-        outcome, past = self._carried_out(plan, self.root, again=again)
-        if outcome.failure is not None and past.has_met_chance:
-            fresh_turns = outcome.fresh_turns
-            outcome, past = self._carried_out(plan, self.root, again=again)
-            outcome = replace(outcome, fresh_turns=outcome.fresh_turns + fresh_turns)
-        if outcome.failure is None:
-            return outcome
-        history = past.node.address
-        if past.differences and history not in self._acquitted:
-            live = self.confirm(outcome.executed)
-            outcome = replace(outcome, fresh_turns=outcome.fresh_turns + live.fresh_turns, evidence=live.evidence)
-            if live.failure != outcome.failure:
-                self._acquitted.add(history)
-        return replace(outcome, failure=None) if history in self._acquitted else outcome
+        return self.count(self.carry(Wanted(plan=plan, again=again)))
+
+    def confirm(self, plan: Plan) -> Outcome:
+        """Carry out `plan` with nothing replayed. See `Runner.confirm`."""
+        self._confirmed += 1
+        return self.count(self.carry(Wanted(plan=plan, fresh_run=self._confirmed)))
 
     def run_live(self, plan: Plan) -> Outcome:
         """Carry out `plan`, every turn of it live; the tree learns from it."""
-        return self._carried_out(plan, self.root, replays=False)[0]
+        return self.count(self._carried_out(plan, self.root, replays=False))
 
     def unrestrained(self) -> "TreeRunner":
         """The same for a test like any other, to which it is nothing what explorations may ask and spend."""
         return replace(self, allow=_anything, offered=_anything, budget=Budget.unlimited())
 
-    def confirm(self, plan: Plan) -> Outcome:
-        """Carry out `plan` with nothing replayed. See `Runner.confirm`."""
-        self._confirmed += 1
-        return self._carried_out(plan, self.root.apart(f"confirm {self._confirmed}"))[0]
+    def carry(self, wanted: Wanted, *, before_live: Callable[[Event], object] = lambda _: None) -> Carried:
+        """Carry out a plan, for which several threads may ask at once; it counts for nothing until `count`.
+
+        `before_live` is called before each event that goes live, and may raise `StopSearchError`.
+        """
+        if wanted.fresh_run:
+            root = self.root.apart(f"confirm {wanted.fresh_run}")
+            return self._carried_out(wanted.plan, root, before_live=before_live)
+        again, plan = wanted.again, wanted.plan
+        carried = self._carried_out(plan, self.root, again=again, before_live=before_live)
+        if carried.stopped is None and carried.outcome.failure is not None and carried.past.has_met_chance:
+            carried = carried.and_then(self._carried_out(plan, self.root, again=again, before_live=before_live))
+        outcome, history = carried.outcome, carried.past.node.address
+        if outcome.failure is None or carried.stopped is not None:
+            return carried
+        if carried.past.differences and history not in self._acquitted:
+            root = self.root.apart(f"acquit {history.hex()}")
+            carried = carried.and_then(self._carried_out(outcome.executed, root, before_live=before_live))
+            if carried.stopped is not None:
+                return carried
+            if carried.outcome.failure != outcome.failure:
+                self._acquitted.add(history)
+            outcome = replace(outcome, evidence=carried.outcome.evidence)
+        failure = None if history in self._acquitted else outcome.failure
+        return replace(carried, outcome=replace(outcome, failure=failure))
+
+    def count(self, carried: Carried) -> Outcome:
+        """Remember what was seen on the way. Fresh is what the search has not come across before, whoever asked it.
+
+        Raises:
+            Exception: What stopped it.
+        """
+        fresh = replayed = 0
+        for attempt, aside in carried.conversations:
+            known = self.note(attempt)
+            fresh, replayed = fresh + len(_turns(attempt)) - known, replayed + known
+            self.events.update(aside.events)
+        if carried.stopped is not None:
+            self._lost += fresh
+            raise carried.stopped
+        return replace(carried.outcome, fresh_turns=fresh, replayed_turns=replayed)
 
     def check_servers(self, plan: Plan) -> None:
         """Bring fresh servers to where a known plan left others, asking no model, and remark where they say otherwise.
@@ -134,16 +184,37 @@ class TreeRunner:
         hosted(lambda: attempt.run(plan))
         self._note_differences(attempt.subject.session.past)
 
-    def _carried_out(self, plan: Plan, root: Node, *, again: int = 0, replays: bool = True) -> tuple[Outcome, Past]:
-        attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
+    def _carried_out(
+        self,
+        plan: Plan,
+        root: Node,
+        *,
+        again: int = 0,
+        replays: bool = True,
+        before_live: Callable[[Event], object] = lambda _: None,
+    ) -> Carried:
+        def attempted() -> Attempt:
+            gate = _Gate(self, before_live)
+            past = self.past(root, replays=replays, asks_once=True, before_live=gate)
+            attempt = self.attempt(self.subject(past))
+            try:
+                _, aside = hosted(lambda: attempt.run(plan, again=again))
+            finally:
+                past.release()
+            conversations.append((attempt, aside))
+            attempt.ours = gate.stop or attempt.ours  # the user's code may have swallowed it
+            return attempt
+
+        conversations: list[tuple[Attempt, Aside]] = []
+        attempt = attempted()
         if isinstance(attempt.ours, ServerError):  # once more: it may have been the day's fault
-            attempt, past, notes = self._attempted(plan, root, again=again, replays=replays)
-        stop, self._stop = self._stop or attempt.ours, None  # the user's code may have swallowed it
-        if isinstance(stop, StopSearchError):
-            raise stop
-        if stop is not None:
-            raise ErroredError(str(stop)) from stop
-        return self.outcome(attempt, notes), past
+            attempt = attempted()
+        stopped = attempt.ours
+        if stopped is not None and not isinstance(stopped, StopSearchError):
+            stopped = ErroredError(str(stopped))
+            stopped.__cause__ = attempt.ours
+        outcome = self.outcome(attempt, conversations[-1][1].notes)
+        return Carried(outcome=outcome, conversations=tuple(conversations), stopped=stopped)
 
     def outcome(self, attempt: Attempt, notes: Sequence[str] = ()) -> Outcome:
         """What came of an attempt."""
@@ -158,22 +229,22 @@ class TreeRunner:
             evidence=Evidence(taken=attempt.taken, notes=tuple(notes)),
         )
 
-    def _attempted(self, plan: Plan, root: Node, *, again: int, replays: bool) -> tuple[Attempt, Past, list[str]]:
-        past = self.past(root, replays=replays)
-        attempt = self.attempt(self.subject(past))
-        _, aside = hosted(lambda: attempt.run(plan, again=again))
-        self.events.update(aside.events)
-        self.note(attempt)
-        return attempt, past, aside.notes
-
-    def past(self, root: Node | None = None, *, replays: bool = True) -> Past:
+    def past(
+        self,
+        root: Node | None = None,
+        *,
+        replays: bool = True,
+        asks_once: bool = False,
+        before_live: Callable[[Event], None] | None = None,
+    ) -> Past:
         """For the session of one plan."""
         return Past(
             root or self.root,
             replays=replays,
-            reseeds=True,
+            asks_once=asks_once,
+            reseeds=self.reseeds,
             seed=self.seed,
-            before_live=self._before_live,
+            before_live=before_live or _Gate(self),
             offered=self.offered,
             heard=self._heard,
             first_answers=self._first_answers,
@@ -183,14 +254,22 @@ class TreeRunner:
         """What judges the steps of one plan."""
         return Attempt(subject=subject, builtin_checks=self.builtin_checks, verdicts=self.verdicts)
 
-    def note(self, attempt: Attempt) -> None:
-        """Remember what one plan took."""
+    def note(self, attempt: Attempt) -> int:
+        """Remember what one plan took; how many of its turns were known."""
+        attempt.subject.count()
         past = attempt.subject.session.past
-        self.replayed += past.replayed
+        known = sum(self._ahead.pop(id(turn), None) is None for turn in _turns(attempt))
+        self.replayed += known
         self.steps += len(attempt.executed)
         self._note_differences(past)
         if past.unknowable is not None:
             self.remarks[past.unknowable] = f"{past.unknowable}, so nothing was replayed."
+        return known
+
+    @property
+    def ahead(self) -> int:
+        """How many turns were asked of which the search has not come to know: plans begun ahead of need, broken off."""
+        return len(self._ahead) + self._lost
 
     def _note_differences(self, past: Past) -> None:
         for difference in past.differences:  # one for each server: after the first there are many
@@ -205,21 +284,37 @@ class TreeRunner:
         ]
         return [*self.remarks.values(), *mishaps]
 
-    def _before_live(self, event: Event) -> None:
-        try:
-            self.allow(event)
-            self.budget.check()
-            self.asking(event)
-        except (AitestError, StopSearchError) as error:
-            self._stop = error
-            raise
-
     def _heard(self, turn: Turn) -> None:
         self.fresh.append(turn)
+        self._ahead[id(turn)] = turn
         self.heard(turn)
         if turn.error_kind is not None and is_by_chance(turn.error_kind):
             self._by_chance.setdefault(turn.error_kind, []).append(turn.error or "")
         self.budget.charge(turn)
+
+
+def _turns(attempt: Attempt) -> list[Turn]:
+    outcomes = [happened.sample.outcome for happened in attempt.subject.session.past.events]
+    return [outcome for outcome in outcomes if isinstance(outcome, Turn)]
+
+
+class _Gate:
+    """What lets the events of one conversation go live, and remembers why one was not to."""
+
+    def __init__(self, runner: TreeRunner, before_live: Callable[[Event], object] = lambda _: None) -> None:
+        self.stop: Exception | None = None
+        self._runner = runner
+        self._before_live = before_live
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._before_live(event)
+            self._runner.allow(event)
+            self._runner.budget.check()
+            self._runner.asking(event)
+        except (AitestError, StopSearchError) as error:
+            self.stop = error
+            raise
 
 
 def _anything(_: object) -> None:

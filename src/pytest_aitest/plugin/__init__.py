@@ -12,7 +12,7 @@ import pytest
 
 from pytest_aitest.values.errors import did_you_mean
 
-from . import collect, collect_explorations, hiding, hooks, paying, recorder, run
+from . import collect, collect_explorations, gathering, hiding, hooks, paying, recorder, run, sharding
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="ask this model in place of every agent's own, functions too; 'builtin' needs no key and no network",
     )
     paying.add_options(parser, group)
+    sharding.add_options(group)
     recorder.add_options(group)
     hiding.add_options(parser)
 
@@ -56,14 +57,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if model and model != "builtin" and (hint := did_you_mean(model, ["builtin"])):
         raise pytest.UsageError(f"--aitest-model {model}: there is no such model.{hint}")
     paying.check_options(config)
+    sharding.check_options(config)
     recorder.check_options(config)
     hiding.check_options(config)
     manager = config.pluginmanager
     recording = recorder.Recorder(config)
     if not hasattr(config, "workerinput"):
         manager.register(recording, "aitest-recorder")
+        manager.register(gathering.Gathering(recording), "aitest-gathering")
     manager.register(collect, "aitest-collect")
     manager.register(collect_explorations, "aitest-collect-explorations")
+    manager.register(sharding, "aitest-sharding")
     manager.register(run, "aitest-run")
     manager.register(Summary(model, recording), "aitest-summary")
     manager.register(hiding, "aitest-hiding")

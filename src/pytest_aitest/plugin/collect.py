@@ -13,7 +13,8 @@ import pytest
 from pytest_aitest.values.errors import DeclarationError, did_you_mean, quoted
 from pytest_aitest.values.plain import filled
 
-from .parameters import Choices, check_values, flows_of, own_parameters, parameters_id
+from .parameters import Choices, check_values, flows_of, own_parameters
+from .sharding import own_parameters_id, shard_of
 
 if TYPE_CHECKING:
     from pytest_aitest.conversation.session import Session
@@ -62,12 +63,17 @@ LAST_TO_SPEAK = pytest.StashKey[bool]()
 
 
 def group_of(item: pytest.Item) -> Hashable:
-    """Equal for tests that share a conversation, or what is known of some; None for one that shares nothing."""
+    """Equal for tests that share a conversation, or what is known of some; None for one that shares nothing.
+
+    A shard shares nothing: the shards of an exploration are there to run side by side.
+    """
+    if shard_of(item):
+        return None
     flow = item.stash.get(FLOW, None) or item.stash.get(EXPLORED, None)
     if flow is not None:
         return id(flow)
     if hasattr(item.parent, MACHINE):
-        return id(item.parent), parameters_id(item) if isinstance(item, pytest.Function) else ""
+        return id(item.parent), own_parameters_id(item) if isinstance(item, pytest.Function) else ""
     return None
 
 
@@ -170,7 +176,7 @@ def _tie(exploration: pytest.Function, flows: Sequence[Flow]) -> None:
             "Define its turns as tests, or leave out explore=..."
         )
     # anyio's plugin runs each coroutine test once for each backend, and an exploration, which is none, on asyncio.
-    flow = next((flow for flow in flows if flow.parameters == parameters_id(exploration)), flows[0])
+    flow = next((flow for flow in flows if flow.parameters == own_parameters_id(exploration)), flows[0])
     exploration.stash[EXPLORED] = flow
     _check_fixtures(exploration)
     for turn, own in own_parameters(flow.turns).items():

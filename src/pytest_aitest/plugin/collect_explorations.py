@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from . import run
 from .collect import EXPLORES, INVARIANT
 from .parameters import parametrized
 from .paying import mode_of
+from .sharding import SHARD, exploration_of, is_empty, shard_of
 from .tolerance import own_limits
 
 EXPLORING = "pytest_aitest.plugin.exploring"
@@ -55,8 +56,9 @@ def pytest_pycollect_makeitem(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Refuse limits that can't be meant, before a turn is paid for."""
+    """Refuse limits that can't be meant, before a turn is paid for; drop shards without a plan."""
     report = yield
+    report.result = [node for node in report.result if not (isinstance(node, pytest.Item) and is_empty(node))]
     try:
         for node in report.result:
             if isinstance(node, pytest.Function) and hasattr(node.function, FORECAST):
@@ -70,8 +72,21 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     """Say before it is spent what explorations would ask."""
     if not config.getoption("collectonly") or mode_of(config) == "never":
         return []
-    forecasts = ((item.nodeid, getattr(getattr(item, "function", None), FORECAST, None)) for item in items)
-    return [f"aitest: {nodeid}: {forecast(config)}" for nodeid, forecast in forecasts if forecast is not None]
+    explorations: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if hasattr(getattr(item, "function", None), FORECAST):
+            explorations.setdefault(exploration_of(item), []).append(item)
+    return [f"aitest: {nodeid}: {_forecast_of(shards)}" for nodeid, shards in explorations.items()]
+
+
+def _forecast_of(shards: Sequence[Any]) -> str:
+    """What all shards of an exploration would ask together, or its only test."""
+    forecast: str = getattr(shards[0].function, FORECAST)(shards[0].config)
+    _, _, count = shard_of(shards[0]).partition("/")
+    if not count:
+        return forecast
+    here = "" if len(shards) == int(count) else f", here {', '.join(map(shard_of, shards))}"
+    return f"{forecast}; dealt among {count} shards{here}"
 
 
 def _session_options(kind: type) -> Mapping[str, Any]:
@@ -95,7 +110,8 @@ def _add_exploration(kind: type, collector: pytest.Module | pytest.Class) -> Non
             pinned = _test(kind, asked, "run_pinned", name, marks=getattr(member, "pytestmark", []))
             setattr(pinned, _PINNED, member)
             setattr(kind, name, pinned)
-    explore = _test(kind, asked, "explore", marks=exploration_marks(kind))
+    with_shard = replace(asked, fixtures=[*asked.fixtures, SHARD])
+    explore = _test(kind, with_shard, "explore", marks=exploration_marks(kind))
     setattr(explore, FORECAST, partial(_forecast, kind, len(tests)))
     kind.explore = explore  # type: ignore[attr-defined]
 

@@ -14,7 +14,7 @@ import pytest
 from pytest_aitest.exploration.allowed import PriceError
 from pytest_aitest.exploration.budget import BudgetSpentError
 from pytest_aitest.exploration.frames import place_of, users_traceback
-from pytest_aitest.report.failure import outline, rate_line, sections, warning_text
+from pytest_aitest.report.failure import outline, rate_line, sections, warning_text, what_failed
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.exploration import Finding as Found
 from pytest_aitest.search.runner import StopSearchError
@@ -22,6 +22,8 @@ from pytest_aitest.values.errors import DeclarationError, ExplorationWarning, Se
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.record import ExplorationRecord, Finding
 
+from .paying import counting_verdicts
+from .sharding import shard_of
 from .summary import INTERRUPTED
 from .testimony import TESTIMONY
 
@@ -57,7 +59,7 @@ def conclude(exploration: Exploration, record: ExplorationRecord, item: pytest.I
     if exploration.stopped is not None and not isinstance(exploration.stopped, StopSearchError):
         item.config.stash[INTERRUPTED] = "\n\n".join(warning_text(record, shown) for _, shown in findings)
         raise exploration.stopped
-    fatal = {"fails", "unstable", *(["seen once"] if item.config.getini("aitest_unconfirmed") == "fail" else [])}
+    fatal = counting_verdicts(item.config)
     counting = [finding for finding in findings if finding[1].verdict in fatal]
     for finding in findings:
         if finding not in counting:
@@ -76,11 +78,14 @@ def _fail_with(counting: Sequence[tuple[Found, Finding]], record: ExplorationRec
     told = [] if found.is_unstable else sections(record, shown)
     told += [("also found", warning_text(record, other, with_cost=False)) for _, other in others]
     item.stash[TESTIMONY].sections = told
-    if found.is_unstable:
-        fail(_unstable(found))
     note = rate_line(shown)
     if item.config.getoption("usepdb"):  # which shows no sections of a report
         note += "".join(f"\n--- {title} ---\n{text}" for title, text in told)
+    elif shard_of(item):
+        item.stash[TESTIMONY].told_once = what_failed(shown)
+        note = ""  # of what all shards found the shortest is told
+    if found.is_unstable:
+        fail(_unstable(found))
     raise_users_error(found.failure.error, note=note)
 
 

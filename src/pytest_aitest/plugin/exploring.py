@@ -25,7 +25,9 @@ from pytest_aitest.exploration.hosting import Assumed, Profile, forced_seed
 from pytest_aitest.exploration.record import Place
 from pytest_aitest.exploration.run import Explorable, Leader, Limits
 from pytest_aitest.exploration.runner import ErroredError, TreeRunner
+from pytest_aitest.exploration.shared_state import why_not_beside_itself, why_not_beside_others
 from pytest_aitest.report.failure import conversation
+from pytest_aitest.search.deck import Shard
 from pytest_aitest.search.plan import Plan, Step, codes
 from pytest_aitest.search.runner import Rule, StopSearchError
 from pytest_aitest.values.agent import Provider
@@ -34,9 +36,11 @@ from pytest_aitest.values.plain import filled
 from pytest_aitest.values.transcript import Turn
 
 from .concluding import conclude, could_not_go_on, declarations_said, fail, raise_users_error, shown_as_the_users, skip
+from .gathering import TOLD_ONCE
 from .live import root_of
-from .paying import mode_of, number
+from .paying import limit_of, mode_of, number
 from .progress import Progress
+from .sharding import exploration_of, shard_of
 from .testimony import TESTIMONY, Testimony
 from .tolerance import own_limits
 
@@ -69,13 +73,8 @@ def explorable(
     """What `item` explores, with what this run knows and may spend."""
     config = item.config
     budget = config.stash.setdefault(BUDGET, _budget(config))
-    nodeid = item.nodeid
-    name = "::".join(nodeid.split("::")[1:])
+    name = "::".join(item.nodeid.split("::")[1:])
     testimony = item.stash[TESTIMONY] = Testimony()  # of this attempt at the test; nothing is left of an earlier one
-    given = {"--aitest-model": config.getoption("aitest_model"), "--hypothesis-seed": seed}
-    options = [f"{name}={value}" for name, value in given.items() if value is not None]
-    if config.getoption("aitest_explore"):
-        options.append("--aitest-explore")
     allowance = Allowance(pays=mode_of(config) == "always", calls=budget.calls, in_usd=budget.usd != float("inf"))
     progress = item.stash[PROGRESS] = Progress(item, name=name)
 
@@ -86,10 +85,11 @@ def explorable(
     return Explorable(
         place=Place(
             name=name,
-            nodeid=nodeid,
+            nodeid=exploration_of(item),
+            shard=Shard(*map(int, shard_of(item).split("/"))) if shard_of(item) else Shard(),
             kind=kind.__name__,
             file=item.path.name,
-            again=f'pytest "{nodeid}" {" ".join(options)}',
+            again=_again(item, seed),
             model=config.getoption("aitest_model") or "",
             import_of_pinned=_import_of_pinned(kind),
         ),
@@ -109,8 +109,31 @@ def explorable(
         pinned={name: _completed(plan, rules) for name, plan in pinned.items()},
         server_starts=lambda: Engine.shared().pool.started,
         watch=progress.searched,
+        lanes=_lanes(kind, config),
+        why_one_lane=why_not_beside_others,
         led=led,
     )
+
+
+def _lanes(kind: type, config: pytest.Config) -> int | str:
+    """How many conversations may be had at once, or why only one, where more are wanted."""
+    wanted = number(config, "aitest_lanes")
+    watched = any(config.getoption(name, default=None) for name in ("usepdb", "trace")) or config.getoption("capture") == "no"
+    if wanted == 1 or watched:  # what is said, and who is asked for a command, comes in one order
+        return 1
+    return why_not_beside_itself(kind) or wanted
+
+
+def _again(item: pytest.Item, seed: int) -> str:
+    """The command that repeats it; of a shard, the whole exploration, for a shard alone has not the pinned orders."""
+    nodeid, config = exploration_of(item), item.config
+    # Where -n stands in addopts there is `explore[a-1/4]` and no `explore[a]`; `explore` names all of its kind.
+    shards = 1 if shard_of(item) and "[" in nodeid else None
+    model = config.getoption("aitest_model")
+    given = {"--aitest-model": model, "--aitest-shards": shards, "--hypothesis-seed": seed}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    options += ["--aitest-explore"] if config.getoption("aitest_explore") else []
+    return f'pytest "{nodeid}" {" ".join(options)}'
 
 
 def _import_of_pinned(kind: type) -> str:
@@ -155,6 +178,9 @@ def explore(
     __tracebackhide__ = True
     if mode_of(item.config) == "never":
         skip("explorations are switched off")
+    shard = explorable.place.shard
+    if explorable.led is not None and shard.number > 1:
+        skip(f"its steps are chosen by Hypothesis's engine (bundles, data), not planned: shard 1/{shard.of} tries all")
     pool = Engine.shared().pool
     before, pool.more_to_come = pool.more_to_come, True
     try:
@@ -185,8 +211,8 @@ def limits_of(kind: type, config: pytest.Config, profile: Profile, *, item: pyte
     with declarations_said():  # whoever added a marker after collection
         own = own_limits(kind, item)
     return Limits(
-        plans=min(_setting(kind, config, "plans"), profile.max_examples),
-        plan_turns=_setting(kind, config, "plan_turns") or None,
+        plans=min(limit_of(kind, config, "plans"), profile.max_examples),
+        plan_turns=limit_of(kind, config, "plan_turns") or None,
         most_turns=profile.stateful_step_count,
         keep_going=config.getoption("aitest_keep_going"),
         **own,
@@ -213,19 +239,16 @@ def forecast_of(
     return f"{plans}, asking {forecast(provider, calls=calls)}{paid}"
 
 
-def _setting(kind: type, config: pytest.Config, name: str) -> int:
-    """A class's own limit, else the run's; an option goes before both."""
-    own: int | None = getattr(kind, name, None)
-    return own if own is not None and config.getoption(f"aitest_{name}") is None else number(config, f"aitest_{name}")
-
-
 def seed_of(item: pytest.Item, profile: Profile) -> int:
-    """By --hypothesis-seed, by the test's name, or by lot."""
+    """By --hypothesis-seed, by the test's name, or by lot; always the same for all shards of an exploration."""
     forced = forced_seed()
     if forced is not None:
         return forced if isinstance(forced, int) else _hashed(str(forced))
-    if profile.derandomize:
-        return _hashed(item.nodeid)
+    workerinput = getattr(item.config, "workerinput", None)
+    if profile.derandomize or (workerinput is None and shard_of(item)):  # jobs of a matrix know nothing of each other
+        return _hashed(exploration_of(item))
+    if workerinput is not None:
+        return _hashed(workerinput["testrunuid"]) % _SEEDS
     return item.config.stash.setdefault(RUN_SEED, random.SystemRandom().randrange(_SEEDS))
 
 
@@ -251,5 +274,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if (progress := item.stash.get(PROGRESS, None)) is not None:
         progress.end()
     if report.when == "call" and TESTIMONY in item.stash and not report.passed:
-        report.sections.extend(item.stash[TESTIMONY].sections)
+        testimony = item.stash[TESTIMONY]
+        if report.failed and testimony.told_once:
+            vars(report)[TOLD_ONCE] = exploration_of(item), testimony.told_once  # travels to the controller
+        else:
+            report.sections.extend(testimony.sections)
     return report

@@ -24,6 +24,7 @@ from pytest_aitest.values.errors import DeclarationError
 from . import exploring
 from .collect_explorations import FORECAST, asking_for, exploration_marks, listed_marks, marks_of
 from .concluding import declarations_said
+from .sharding import SHARD
 
 Test = Callable[..., None]
 _FIXTURE = type(pytest.fixture(lambda: None))
@@ -59,7 +60,8 @@ def _carrier_of(machine: type[SessionMachine], name: str) -> type:
         pinned: _test(machine, partial(_run_pinned, machine, pinned), **_of_method(machine, pinned))
         for pinned in _pinned(machine)
     }
-    tests["explore"] = _test(machine, partial(_explore, machine), place=machine, marks=exploration_marks(machine))
+    explore = partial(_explore, machine)
+    tests["explore"] = _test(machine, explore, place=machine, marks=exploration_marks(machine), asked=[SHARD])
     setattr(tests["explore"], FORECAST, partial(_forecast, machine))
     fixtures = {member: value for member, value in members_of(machine) if isinstance(value, _FIXTURE)}
     return type(
@@ -73,15 +75,16 @@ def _test(
     *,
     place: Any,
     marks: Iterable[pytest.Mark],
+    asked: Iterable[str] = (),
 ) -> Test:
-    """A test that asks for what `make_agent` asks for; `place` is where pytest says it stands."""
+    """A test that asks for what `make_agent` asks for, and more; `place` is where pytest says it stands."""
     names = make_agent_fixtures(machine)
 
     def test(self: object, request: pytest.FixtureRequest, **fixtures: Any) -> None:
         __tracebackhide__ = True
         run(request, {name: fixtures[name] for name in names})
 
-    vars(test).update(__signature__=asking_for(names), __test__=True, place_as=place, pytestmark=list(marks))
+    vars(test).update(__signature__=asking_for([*names, *asked]), __test__=True, place_as=place, pytestmark=list(marks))
     return test
 
 

@@ -16,6 +16,7 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     )
     parser.addini("aitest_plans", "how many orders an exploration tries besides the pinned ones", default="25")
     parser.addini("aitest_plan_turns", "how many steps each has; 0: twice the longest pinned order", default="0")
+    parser.addini("aitest_lanes", "how many conversations an exploration has at once", default="4")
     parser.addini("aitest_checks", "built-in checks to switch, e.g. no_repeated_call=5, answer_not_empty=false")
     parser.addini("aitest_budget_spent", "what a spent budget makes of an exploration: warn or fail", default="warn")
     parser.addini("aitest_unconfirmed", "what a failure that was seen once only is: warn or fail", default="warn")
@@ -28,6 +29,7 @@ def add_options(parser: pytest.Parser, group: pytest.OptionGroup) -> None:
     group.addoption("--aitest-no-explore", action="store_true", help="explore nothing")
     group.addoption("--aitest-plans", type=int, metavar="N", help="in place of aitest_plans")
     group.addoption("--aitest-plan-turns", type=int, metavar="N", help="in place of aitest_plan_turns")
+    group.addoption("--aitest-lanes", type=int, metavar="N", help="in place of aitest_lanes")
     group.addoption("--aitest-keep-going", action="store_true", help="go on exploring after the first finding")
     group.addoption(
         "--aitest-budget-calls",
@@ -57,11 +59,11 @@ def check_options(config: pytest.Config) -> None:
     }.items():
         if config.getini(name) not in allowed:
             raise pytest.UsageError(f"{name} = {config.getini(name)}: it is one of {', '.join(allowed)}.")
-    for name in ("aitest_plans", "aitest_plan_turns"):
+    for name, least in {"aitest_plans": 0, "aitest_plan_turns": 0, "aitest_lanes": 1}.items():
         value = config.getoption(name)
         value = config.getini(name) if value is None else str(value)
-        if not value.lstrip("-").isdigit() or int(value) < 0:
-            raise pytest.UsageError(f"{name} = {value}: it is a number, 0 or more.")
+        if not value.lstrip("-").isdigit() or int(value) < least:
+            raise pytest.UsageError(f"{name} = {value}: it is a number, {least} or more.")
     seconds = config.getini("aitest_progress_seconds")
     if not re.fullmatch(r"\d+(\.\d+)?", seconds):
         raise pytest.UsageError(f"aitest_progress_seconds = {seconds}: it is a number of seconds, 0 or more.")
@@ -81,6 +83,17 @@ def mode_of(config: pytest.Config) -> str:
         return "never"
     mode: str = "always" if config.getoption("aitest_explore") else config.getini("aitest_explore")
     return mode
+
+
+def counting_verdicts(config: pytest.Config) -> set[str]:
+    """Those of a finding with which its exploration fails."""
+    return {"fails", "unstable", *(["seen once"] if config.getini("aitest_unconfirmed") == "fail" else [])}
+
+
+def limit_of(kind: type, config: pytest.Config, name: str) -> int:
+    """A class's own limit, else the run's; an option goes before both."""
+    own: int | None = getattr(kind, name, None)
+    return own if own is not None and config.getoption(f"aitest_{name}") is None else number(config, f"aitest_{name}")
 
 
 def number(config: pytest.Config, name: str) -> int:

@@ -27,11 +27,12 @@ class Summary:
         if found := config.stash.get(INTERRUPTED, ""):
             terminalreporter.section("found before the interruption")
             terminalreporter.write_line(found)
-        tests = self._recorder.tests
-        if tests:
+        if self._recorder.tests:
+            shards: Any = importlib.import_module("pytest_aitest.report.shards")
+            tests = shards.gathered(self._recorder.run()).tests
             terminal: Any = importlib.import_module("pytest_aitest.report.terminal")  # brings rich
             if terminalreporter.verbosity >= 0:
-                self._show_conversations(terminal, terminalreporter)
+                self._show_conversations(terminal, tests, terminalreporter)
             asked = [] if terminalreporter.verbosity < 0 else [terminal.cost_line(tests)]
             models = {model for test in tests for model in test.asked.models}
             # A notice that even a quiet run must give: green means little where no language model was asked.
@@ -43,10 +44,10 @@ class Summary:
         for problem in self._recorder.unwritten:
             terminalreporter.write_line(f"aitest: {problem}", red=True)
 
-    def _show_conversations(self, terminal: Any, reporter: pytest.TerminalReporter) -> None:
+    def _show_conversations(self, terminal: Any, tests: Any, reporter: pytest.TerminalReporter) -> None:
         writer = reporter._tw  # noqa: SLF001 - no other way to know what it can show
         shown = terminal.conversations(
-            self._recorder.tests,
+            tests,
             width=writer.fullwidth,
             in_colour=writer.hasmarkup,
             all_flows=reporter.verbosity > 0,

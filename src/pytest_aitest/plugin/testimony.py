@@ -31,6 +31,7 @@ class Testimony:
     exploration: ExplorationRecord | None = None
     outcome: Outcome = "passed"  # what pytest does not tell apart
     sections: Sequence[tuple[str, str]] = ()  # to show if it fails
+    told_once: str = ""  # what failed, where all shards of an exploration tell together what is in `sections`
     told: int = 0  # how much of what happened is in a report already
 
     @property

@@ -1,14 +1,16 @@
-"""Flows under pytest-xdist: all turns of a session go to one worker, whatever the --dist mode.
+"""Flows and shards under pytest-xdist, whatever the --dist mode.
 
-Workers know which tests are turns of a flow, the controller deals them out; they meet in a folder of the controller's.
-Loaded only in runs that distribute.
+All turns of a session go to one worker, the shards of an exploration to several. Workers know which tests are which,
+the controller deals them out; they meet in a folder of the controller's. Loaded only in runs that distribute.
 """
 
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,30 @@ from xdist.scheduler import (
 from xdist.workermanage import WorkerController
 
 from .collect import FLOW, group_of
+from .sharding import exploration_of, shard_of
 
-Flows = Mapping[str, str]
-"""The node id of a turn -> the node id of the first turn of its flow."""
+
+@dataclass(frozen=True, kw_only=True)
+class Ties:
+    """What is to be kept together, and what apart."""
+
+    flows: Mapping[str, str] = field(default_factory=dict)  # a turn -> the first turn of its flow, by node id
+    shards: Mapping[str, str] = field(default_factory=dict)  # a shard -> the exploration that it is one of
+
+    @classmethod
+    def of(cls, items: Iterable[pytest.Item]) -> "Ties":
+        first: dict[Hashable, str] = {}
+        groups = ((item, group_of(item)) for item in items)
+        return cls(
+            flows={item.nodeid: first.setdefault(group, item.nodeid) for item, group in groups if group is not None},
+            shards={item.nodeid: exploration_of(item) for item in items if shard_of(item)},
+        )
+
+    def __or__(self, other: "Ties") -> "Ties":
+        return Ties(flows={**self.flows, **other.flows}, shards={**self.shards, **other.shards})
+
+    def __bool__(self) -> bool:
+        return bool(self.flows or self.shards)
 
 
 class Worker:
@@ -38,14 +61,8 @@ class Worker:
 
     @pytest.hookimpl(tryfirst=True)  # before xdist tells the controller that collection is over
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        first: dict[Hashable, str] = {}
-        flows = {
-            item.nodeid: first.setdefault(group, item.nodeid)
-            for item in session.items
-            if (group := group_of(item)) is not None
-        }
         self._folder.mkdir(parents=True, exist_ok=True)  # on another host it is not there yet
-        (self._folder / f"{self._worker}.flows").write_text(json.dumps(flows))
+        (self._folder / f"{self._worker}.ties").write_text(json.dumps(asdict(Ties.of(session.items))))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -62,7 +79,7 @@ class Worker:
 
 
 class Controller:
-    """Gives workers the folder, and deals out tests such that flows stay whole."""
+    """Gives workers the folder, and deals out tests such that flows stay whole and shards run side by side."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pytest-aitest-"))
@@ -81,7 +98,7 @@ class Controller:
 
 
 class Undecided:
-    """The stock scheduler until the first test is to be dealt out; then, if there are flows, one that keeps them whole.
+    """The stock scheduler until the first test is to be dealt out; then, if tests are tied, one that minds that.
 
     xdist asks for its scheduler before anybody has collected anything.
     """
@@ -113,46 +130,81 @@ class Undecided:
         self._chosen.schedule()
 
     def _decide(self) -> None:
-        keeps_whole = _KEEPS_WHOLE.get(type(self._chosen))
-        flows = self._flows()
-        if keeps_whole is None or not flows:
+        minds_ties = _MINDS_TIES.get(type(self._chosen))
+        ties = self._ties()
+        if minds_ties is None or not ties:
             return
-        nodes, self._chosen = self._chosen.nodes, keeps_whole(self._config, self._log)
-        self._chosen.flows = flows
+        nodes, self._chosen = self._chosen.nodes, minds_ties(self._config, self._log)
+        self._chosen.ties = ties
         for node in nodes:
             self._chosen.add_node(node)
         for node, collection in self._collections:
             self._chosen.add_node_collection(node, collection)
 
-    def _flows(self) -> Flows:
-        flows: dict[str, str] = {}
-        for written in sorted(self._folder.glob("*.flows")):
-            flows |= json.loads(written.read_text())
-        return flows
+    def _ties(self) -> Ties:
+        ties = Ties()
+        for written in sorted(self._folder.glob("*.ties")):
+            ties |= Ties(**json.loads(written.read_text()))
+        return ties
 
 
-class _WholeLoad(LoadScheduling):
-    """Deals out single tests, and flows in one piece."""
+class _TiedLoad(LoadScheduling):
+    """Deals out single tests, flows in one piece, and with each batch one shard, first: it takes longest."""
 
-    flows: Flows
+    ties: Ties
 
     def _send_tests(self, node: WorkerController, num: int) -> None:
-        while 0 < num < len(self.pending) and self._flow(num - 1) == self._flow(num) is not None:
+        order = self._order_for(node)
+        while 0 < num < len(order) and self._flow(order[num - 1]) == self._flow(order[num]) is not None:
             num += 1
+        batch = order[:num]
+        if self.ties.shards:
+            self.pending[:] = [*batch, *(position for position in self.pending if position not in batch)]
         super()._send_tests(node, num)
+
+    def _order_for(self, node: WorkerController) -> Sequence[int]:
+        """What is pending, in the order in which this worker is to have it: siblings of its own shards last."""
+        if not self.ties.shards:
+            return self.pending
+        others: list[int] = []
+        news: list[int] = []
+        siblings: list[int] = []
+        has = {self._exploration(position) for position in self.node2pending[node]}
+        for position in self.pending:
+            exploration = self._exploration(position)
+            kind = others if exploration is None else siblings if exploration in has else news
+            kind.append(position)
+            has.add(exploration)
+        return [*news[:1], *others, *news[1:], *siblings]
 
     def _flow(self, position: int) -> str | None:
         assert self.collection is not None
-        return self.flows.get(self.collection[self.pending[position]])
+        return self.ties.flows.get(self.collection[position])
+
+    def _exploration(self, position: int) -> str | None:
+        assert self.collection is not None
+        return self.ties.shards.get(self.collection[position])
 
 
-class _Whole(LoadScopeScheduling):
-    """Deals out scopes; a flow is in that of its first turn, whatever marks or parameters say of the others."""
+class _Tied(LoadScopeScheduling):
+    """Deals out scopes: a shard is one, and goes first; a flow is in that of its first turn.
 
-    flows: Flows
+    Whatever marks or parameters say of its other turns.
+    """
+
+    ties: Ties
 
     def _split_scope(self, nodeid: str) -> str:
-        return super()._split_scope(self.flows.get(nodeid, nodeid))
+        return nodeid if nodeid in self.ties.shards else super()._split_scope(self.ties.flows.get(nodeid, nodeid))
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        explorations = self.ties.shards
+        has = {explorations.get(scope) for scope, unit in self.assigned_work[node].items() if not all(unit.values())}
+        shards = (scope for scope in self.workqueue if explorations.get(scope) not in {*has, None})
+        others = (scope for scope in self.workqueue if scope not in explorations)
+        if (first := next(chain(shards, others), None)) is not None:
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
 
     def remove_node(self, node: WorkerController) -> str | None:
         # What a crashed worker had finished would be dealt out again, as no tests at all; who gets it waits for ever.
@@ -162,20 +214,20 @@ class _Whole(LoadScopeScheduling):
         return super().remove_node(node)
 
 
-class _WholeFile(_Whole, LoadFileScheduling):
+class _TiedFile(_Tied, LoadFileScheduling):
     pass
 
 
-class _WholeGroup(_Whole, LoadGroupScheduling):
+class _TiedGroup(_Tied, LoadGroupScheduling):
     pass
 
 
-_KEEPS_WHOLE: dict[type, Any] = {
-    LoadScheduling: _WholeLoad,
-    WorkStealingScheduling: _WholeLoad,  # what is stolen is cut anywhere
-    LoadScopeScheduling: _Whole,
-    LoadFileScheduling: _WholeFile,
-    LoadGroupScheduling: _WholeGroup,
+_MINDS_TIES: dict[type, Any] = {
+    LoadScheduling: _TiedLoad,
+    WorkStealingScheduling: _TiedLoad,  # what is stolen is cut anywhere
+    LoadScopeScheduling: _Tied,
+    LoadFileScheduling: _TiedFile,
+    LoadGroupScheduling: _TiedGroup,
 }
 
 

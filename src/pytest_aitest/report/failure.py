@@ -43,10 +43,14 @@ def rate_line(finding: Finding) -> str:
     return f"{_when(finding)} Fails {confirmation.failed} of {runs} {interval}."
 
 
+def what_failed(finding: Finding) -> str:
+    """Which check, and where."""
+    return f"{finding.check} failed" + (f" ({finding.place})" if finding.place else "")
+
+
 def warning_text(record: ExplorationRecord, finding: Finding, *, with_cost: bool = True) -> str:
     """A finding as one text that stands alone, for where there is no traceback above it."""
-    where = f" ({finding.place})" if finding.place else ""
-    heading = f"{record.name}: {finding.check} failed{where}" + (f": {finding.error}" if finding.error else ".")
+    heading = f"{record.name}: {what_failed(finding)}" + (f": {finding.error}" if finding.error else ".")
     texts = ["\n".join([*wrapped(heading, most_lines=_MOST_LINES_OF_OURS), rate_line(finding)])]
     told = sections(record, finding)
     texts += [f"--- {title} ---\n{text}" for title, text in (told if with_cost else told[:-1])]
@@ -133,8 +137,15 @@ def _comparison(orders: Sequence[PinnedOrder], finding: Finding) -> Iterator[tup
     if pinned is None:
         yield needed_title(finding), needed
         return
-    title = f"against the pinned order `{pinned.name}` ({'passes' if pinned.passes else 'fails too'})"
+    title = f"against the pinned order `{pinned.name}` ({how_it_ended(pinned)})"
     yield title, [*order_lines(pinned, finding), *needed]
+
+
+def how_it_ended(pinned: PinnedOrder) -> str:
+    """What became of a pinned order itself."""
+    if pinned.passes is None:
+        return "not run in this shard"
+    return "passes" if pinned.passes else "fails too"
 
 
 def order_lines(pinned: PinnedOrder, finding: Finding) -> Iterator[str]:
@@ -225,12 +236,13 @@ def _cost(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
 
 
 def turns_asked(spent: Spent) -> str:
-    """Fresh turns, by what they were for, and replayed ones."""
+    """Fresh turns, by what they were for, those of other lanes that were for nothing, and replayed ones."""
     phases = {"find": spent.find, "shrink": spent.shrink, "confirm": spent.confirm}
     last = [count for count in phases.values() if count][-1:]
     fresh = listed(*(f"{phase} {count}" for phase, count in phases.items() if count))
     asked = f"{fresh} fresh turn{'' if last == [1] else 's'}" if fresh else "no fresh turns"
-    return asked + (f"; {counted(spent.replayed, 'turn')} replayed" if spent.replayed else "")
+    ahead = f", {spent.ahead} more begun before they were needed" if spent.ahead else ""
+    return asked + ahead + (f"; {counted(spent.replayed, 'turn')} replayed" if spent.replayed else "")
 
 
 def asked_line(spent: Spent) -> str:

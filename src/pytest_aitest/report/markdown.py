@@ -18,6 +18,7 @@ from .failure import (
     conversation_lines,
     conversation_title,
     cost_lines,
+    how_it_ended,
     needed_lines,
     needed_title,
     order_lines,
@@ -169,7 +170,7 @@ def _finding(test: TestRecord, record: ExplorationRecord, finding: Finding) -> _
 
 def _comparison(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
     if pinned := nearest(record.pinned, finding.codes):
-        yield f"**Against the pinned order** {code(pinned.name)} ({'passes' if pinned.passes else 'fails too'})"
+        yield f"**Against the pinned order** {code(pinned.name)} ({how_it_ended(pinned)})"
         yield fence("\n".join(order_lines(pinned, finding)), "diff")
     elif finding.necessity:
         yield f"**{_capital(needed_title(finding))}**"

@@ -4,14 +4,18 @@ Owns the order of the search. Refuses to know what a step does, and who prints t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from .deck import Card, Deck, Shard
 from .exploration import Exploration, Finding, Inapplicable, Progress
+from .foresight import Shrinking, upcoming
 from .investigate import Inquiry
 from .meter import Meter
 from .plan import Plan, codes
 from .planner import Planner
-from .runner import Outcome, Runner, StopSearchError
+from .runner import FarSighted, Outcome, Rule, Runner, StopSearchError
 
 
 def explore(
@@ -45,12 +49,13 @@ def explore(
     """
     planner = Planner(runner.rules, pinned=pinned.values(), plan_turns=plan_turns, seed=seed)
     deck = Deck(planner, pinned=pinned, kept=kept, plans=plans, shard=shard)
-    search = _Search(
-        runner, planner, deck, confirm_runs=confirm_runs, tolerate=tolerate, plans=shard.share(plans), watch=watch
-    )
+    aims = _Aims(confirm_runs=confirm_runs, tolerate=tolerate, keep_going=keep_going, plans=shard.share(plans))
+    search = _Search(runner, planner, deck, aims, watch=watch)
+    if isinstance(runner, FarSighted):
+        runner.foresee(partial(upcoming, search))
     stopped: BaseException | None = None
     try:
-        search.look(keep_going=keep_going)
+        search.look()
     except (StopSearchError, KeyboardInterrupt) as error:
         stopped = error
         search.keep_best()
@@ -69,6 +74,16 @@ def explore(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Aims:
+    """What is to be found out."""
+
+    confirm_runs: int
+    tolerate: float
+    keep_going: bool
+    plans: int
+
+
 class _Search:
     """One exploration under way."""
 
@@ -77,37 +92,50 @@ class _Search:
         runner: Runner,
         planner: Planner,
         deck: Deck,
+        aims: _Aims,
         *,
-        confirm_runs: int,
-        tolerate: float,
-        plans: int,
-        watch: Callable[[Progress], object],
+        watch: Callable[[Progress], object] = lambda _: None,
     ) -> None:
         self.findings: list[Finding] = []
         self.inapplicable: list[Inapplicable] = []
         self.acquitted: list[Plan] = []
         self.tried = 0
         self.ran = 0
+        self.confirmed = 0
+        self.shrunk: list[Any] = []
         self.meter = Meter(runner, watch=lambda: watch(self._progress()))
-        self._plans = plans
         self._runner = runner
         self._planner = planner
         self._deck = deck
-        self._confirm_runs = confirm_runs
-        self._tolerate = tolerate
+        self._aims = aims
+        self._card: Card | None = None  # the plan that it deals with
         self._inquiry: Inquiry | None = None
         self._spent = dict(self.meter.total)  # when the finding before was made
 
-    def look(self, *, keep_going: bool) -> None:
-        while (card := self._deck.deal()) is not None:
-            if self._ends_with(card) and not keep_going:
+    @property
+    def rules(self) -> Sequence[Rule]:
+        return self._runner.rules
+
+    def look(self) -> None:
+        """Deal with all plans, or with those up to the first that leads to a finding that counts."""
+        self._card = self._card or self._deck.deal()
+        while self._card is not None:
+            self.confirmed, self.shrunk = self.meter.confirmed, []
+            if self._ends_with(self._card) and not self._aims.keep_going:
                 return
+            self._card = self._deck.deal()
+
+    def carried_on(self, runner: Runner) -> None:
+        """See `foresight.Continued`: once more from the plan that it deals with, whose answers are known."""
+        other = _Search(runner, self._planner, self._deck.copy(), self._aims)
+        other.findings, other._card = [*self.findings], self._card
+        other.look()
 
     def keep_best(self) -> None:
         """Make a finding of what is known about the failure under investigation, if there is one."""
         if self._inquiry is not None:
             turns = self.meter.since(self._spent)
-            self.findings.append(self._inquiry.finding(tolerate=self._tolerate, turns=turns))
+            self.findings.append(self._inquiry.finding(tolerate=self._aims.tolerate, turns=turns))
             self._spent = dict(self.meter.total)
             self._inquiry = None
 
@@ -116,7 +144,7 @@ class _Search:
         return Progress(
             phase=self.meter.phase,
             tried=self.tried,
-            plans=self._plans,
+            plans=self._aims.plans,
             found=0 if inquiry is None else len(inquiry.found_as),
             shortest=0 if inquiry is None else len(inquiry.shortest),
         )
@@ -139,7 +167,11 @@ class _Search:
 
     def _investigate(self, failing: Outcome, name: str) -> None:
         self._inquiry = Inquiry(
-            failing, found_in=name, meter=self.meter, rules=self._runner.rules, values=self._planner.values
+            failing,
+            found_in=name,
+            meter=self.meter,
+            rules=[Shrinking(rule, self.shrunk) for rule in self.rules],
+            values=self._planner.values,
         )
-        self._inquiry.investigate(confirm_runs=self._confirm_runs)
+        self._inquiry.investigate(confirm_runs=self._aims.confirm_runs)
         self.keep_best()

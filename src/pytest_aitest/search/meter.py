@@ -31,6 +31,7 @@ class Meter:
         """`watch` is called after each of them."""
         self.phase: Phase = "find"
         self.total: dict[Phase, Turns] = {"find": Turns(), "shrink": Turns(), "confirm": Turns()}
+        self.confirmed = 0  # fresh runs, of all findings
         self._runner = runner
         self._watch = watch
 
@@ -38,6 +39,7 @@ class Meter:
         return self._counted(self._runner.run(plan, again=again))
 
     def confirm(self, plan: Plan) -> Outcome:
+        self.confirmed += 1
         return self._counted(self._runner.confirm(plan))
 
     def since(self, before: dict[Phase, Turns]) -> dict[Phase, Turns]:

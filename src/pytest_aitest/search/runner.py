@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .plan import Plan
 
@@ -60,6 +60,10 @@ class Rule(Protocol):
         """
         ...
 
+    def shrinks_at_once(self, argument: str) -> bool:
+        """Whether `shrunk` takes no time of its own, so that it can be tried out in vain."""
+        ...
+
 
 class Runner(Protocol):
     """Carries plans out."""
@@ -86,6 +90,15 @@ class Runner(Protocol):
         Raises:
             StopSearchError: No more can be tried.
         """
+        ...
+
+
+@runtime_checkable
+class FarSighted(Runner, Protocol):
+    """A runner that has several conversations at once."""
+
+    def foresee(self, upcoming: Callable[..., Any]) -> None:
+        """Told before the search begins: how to learn what it will want next. See `foresight.upcoming`."""
         ...
 
 

@@ -63,7 +63,7 @@ class Led:
     machine: type[SessionMachine]
     subject: Callable[[type[SessionMachine]], MachineSubject]
     attempt: Callable[[MachineSubject], Attempt]
-    ended: Callable[[Attempt], None]
+    ended: Callable[[Attempt], object]
     failing: Attempt | None = None  # the last that failed
     executed: set[Plan] = field(default_factory=set)  # before any failed
     _current: "_Example | None" = None

@@ -107,6 +107,8 @@ class MachineSubject:
         __tracebackhide__ = True
         hold(invariant, lambda: self.machine, self.session, lambda check: check())
 
+    def count(self) -> None: ...
+
     def end(self) -> None:
         try:
             self.machine.teardown()

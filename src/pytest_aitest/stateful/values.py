@@ -4,6 +4,7 @@ All is drawn outside any example, because Hypothesis refuses to be nested. Uses 
 machines nor what a rule does.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from math import ceil, floor, inf, isfinite
@@ -24,6 +25,7 @@ _FINDS = 300  # examples that one `find` may look at
 _MOST_CALLS = 16  # of `fails` for one argument; each may be a live turn
 _ROUNDS = 2  # how often a round number and its neighbour are tried before plain bisection
 _NOTHING = object()
+_INTEGERS = re.compile(r"integers\((min_value=(?P<low>-?\d+))?(, )?(max_value=(?P<high>-?\d+))?\)")
 
 _QUIET: dict[str, Any] = {
     "database": None,
@@ -64,6 +66,10 @@ class StrategyRule:
         except Exception as error:
             raise self._undrawable(" and ".join(map(repr, self._strategies)), error) from error
         return self._chosen(drawn)
+
+    def shrinks_at_once(self, argument: str) -> bool:
+        """Whether `shrunk` takes no longer than what it asks `fails`."""
+        return self._bounds(argument) is not None
 
     def shrunk(self, argument: str, value: Any, fails: Callable[[Any], bool]) -> Any:
         """The simplest value found, not above `value`, for which `fails` holds; it is always one of the strategy's.
@@ -149,6 +155,10 @@ class StrategyRule:
 
     def _least(self, argument: str, size: Callable[[Any], float], target: int, sign: int) -> Any:
         """The simplest value of at least that size; found once, because each search takes a while."""
+        if (bounds := self._bounds(argument)) is not None:
+            low, high = bounds
+            value = round(_measure(self.simplest[argument]) or 0) + sign * target
+            return value if low <= value <= high else _NOTHING
         key = argument, target, sign
         if key not in self._found_least:
             try:
@@ -156,6 +166,11 @@ class StrategyRule:
             except (NoSuchExample, Unsatisfiable):
                 self._found_least[key] = _NOTHING
         return self._found_least[key]
+
+    def _bounds(self, argument: str) -> tuple[float, float] | None:
+        """Between which numbers all whole ones may be given, as far as the strategy shows; then none need be found."""
+        match = _INTEGERS.fullmatch(repr(self._strategies[argument]))
+        return None if match is None else (float(match["low"] or -inf), float(match["high"] or inf))
 
     def _found(self, argument: str, value: Any, verdicts: "_Verdicts") -> Any:
         """What Hypothesis shrinks to; each verdict is asked for between two searches, as examples can't be nested."""

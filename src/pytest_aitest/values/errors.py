@@ -10,6 +10,8 @@
     +-- ProviderError        the model could not be asked; never the agent's fault
     +-- ToolError            `call_tool`: the tool answered with an error
     +-- SessionError         a session used in a way it can't be
+    +-- StoreError           the file of recorded conversations can't be used
+        +-- StoreMissError       it does not hold what a run that only replays asks for
 
     ExplorationWarning       an exploration found what does not count, or could not try everything
     UnknownToolWarning       a test speaks of a tool that the agent does not have
@@ -76,6 +78,14 @@ class ProviderError(AitestError):
     def __init__(self, message: str, *, kind: ProviderFault) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class StoreError(AitestError):
+    """A file of recorded conversations that can't be used, or is none."""
+
+
+class StoreMissError(StoreError):
+    """A run that only replays asks for what is not recorded."""
 
 
 class ExplorationWarning(UserWarning):

@@ -75,7 +75,7 @@ class PinnedOrder:
 
     name: str
     steps: tuple[str, ...]  # code
-    passes: bool
+    passes: bool | None  # None: it was not run in this shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ class Spent:
     find: int = 0  # fresh turns, by what they were for
     shrink: int = 0
     confirm: int = 0
+    ahead: int = 0  # begun before they were needed, and then not needed; broken off
     replayed: int = 0  # turns answered from the conversation tree
     model_calls: int = 0
     tokens: int = 0
@@ -111,7 +112,7 @@ class Spent:
     @property
     def fresh_turns(self) -> int:
         """All turns that were asked live."""
-        return self.find + self.shrink + self.confirm
+        return self.find + self.shrink + self.confirm + self.ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,7 @@ class ExplorationRecord:
     """One exploration."""
 
     name: str  # "TestBanking::explore"
+    shard: str = ""  # "1/4": it dealt its plans with others, and had every fourth of them; empty: it had all
     again: str  # 'pytest "test_banking.py::TestBanking::explore"'
     seed: int
     plans_tried: int

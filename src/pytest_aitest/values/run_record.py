@@ -45,7 +45,7 @@ _TEST = TypeAdapter(TestRecord)
 
 def run_json(run: RunRecord) -> str:
     """`run` as JSON, to be read by `read_run`; equal to `run` where that held only what JSON and Unicode can hold."""
-    return json.dumps(_plain(run), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(jsonable(run), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def read_run(text: str, *, source: str) -> RunRecord:
@@ -78,7 +78,7 @@ def read_run(text: str, *, source: str) -> RunRecord:
 
 def packed(test: TestRecord) -> dict[str, Any]:
     """A test's record as plain data, fit to travel between processes."""
-    data: dict[str, Any] = _plain(test)
+    data: dict[str, Any] = jsonable(test)
     return data
 
 
@@ -87,17 +87,17 @@ def unpacked(data: dict[str, Any]) -> TestRecord:
     return _TEST.validate_python(data)
 
 
-def _plain(value: Any, within: tuple[int, ...] = ()) -> Any:
-    """`value` in the types of JSON; `within` are the ids of what it is a part of."""
+def jsonable(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """`value` in the types of JSON, what they can't hold as a text; `within` are the ids of what it is a part of."""
     if not isinstance(value, Mapping | list | tuple) and not (is_dataclass(value) and not isinstance(value, type)):
         return _plain_leaf(value)
     if id(value) in within or len(within) > _DEEPEST:
         return "..."
     within = (*within, id(value))
     if isinstance(value, list | tuple):
-        return [_plain(item, within) for item in value]
+        return [jsonable(item, within) for item in value]
     items = value.items() if isinstance(value, Mapping) else ((name, getattr(value, name)) for name in _names(value))
-    return {_key(key): _plain(item, within) for key, item in items}
+    return {_key(key): jsonable(item, within) for key, item in items}
 
 
 def _plain_leaf(value: Any) -> Any:

@@ -39,6 +39,8 @@ class Scripted:
         for name, look in self.looks.items():
             yield name, lambda look=look: look(self.session)
 
+    def count(self) -> None: ...
+
     def end(self) -> None:
         self.ended += 1
         self.session.close()

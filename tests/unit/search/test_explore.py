@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_aitest.search.deck import Shard
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.explore import explore
 from pytest_aitest.search.plan import Plan, Step
@@ -213,3 +214,31 @@ def test_documented_and_extreme_values_are_both_tried() -> None:
     explored(agent, pinned={"documented": (step("pay", amount=20),)}, plans=5)
     tried = {code for asked, _ in agent.asked[1:] for code in codes(asked)}
     assert {"pay(amount=20)", "pay(amount=0)", "pay(amount=49)"} <= tried
+
+
+@given(of=st.integers(1, 6), plans=st.integers(0, 12), kept=st.integers(0, 3), seed=st.integers(0, 20))
+def test_together_shards_try_what_one_exploration_would_each_plan_once(
+    of: int, plans: int, kept: int, seed: int
+) -> None:
+    how: dict[str, Any] = {"plans": plans, "kept": [plan("d d d"), plan("c c"), plan("b d")][:kept], "seed": seed}
+
+    def asked(shard: Shard) -> list[str]:
+        agent = Agent(LETTERS, lambda history: False)
+        found = explored(agent, shard=shard, **how)
+        assert found.tried == len(agent.asked) - (shard.number == 1)  # which alone has the pinned order
+        return [names(asked) for asked, _ in agent.asked]
+
+    alone = asked(Shard())
+    shards = [asked(Shard(number, of)) for number in range(1, of + 1)]
+    given_plans = 1 + min(kept, plans)
+    assert shards[0][:given_plans] == alone[:given_plans]
+    dealt = [shards[0][given_plans:], *shards[1:]]
+    assert [dealt[position % of][position // of] for position in range(len(alone) - given_plans)] == alone[given_plans:]
+    assert sum(map(len, dealt)) == len(alone) - given_plans
+
+
+@given(plans=st.integers(0, 30), of=st.integers(1, 9))
+def test_the_shares_of_all_shards_are_all_plans(plans: int, of: int) -> None:
+    shards = [Shard(number, of) for number in range(1, of + 1)]
+    assert sum(shard.share(plans) for shard in shards) == plans
+    assert all(sum(shard.has(position) for shard in shards) == 1 for position in range(1, plans + 1))

@@ -7,6 +7,7 @@ from pytest_aitest.report.failure import (
     asked_line,
     code_to_keep,
     conversation_title,
+    how_it_ended,
     needed_title,
     rate_line,
     tried_line,
@@ -66,7 +67,7 @@ class Card:
     rate: Rate | None = None
     rate_text: str = ""
     pinned: str = ""
-    pinned_passes: bool = True
+    pinned_ended: str = ""  # "passes"
     lines: tuple[Line, ...] = ()
     needed_title: str = ""
     needed: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ def _found(test: TestRecord, findings: Iterable[Finding], anchors: Anchors) -> I
             rate=_rate(finding.confirmation),
             rate_text=rate_line(finding),
             pinned=pinned.name if pinned else "",
-            pinned_passes=pinned is None or pinned.passes,
+            pinned_ended=how_it_ended(pinned) if pinned else "",
             lines=tuple(against(pinned, finding.codes)) if pinned else (),
             needed_title=needed_title(finding),
             needed=tuple(without(necessity, unit_of(finding)) for necessity in finding.necessity),

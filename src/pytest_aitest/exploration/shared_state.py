@@ -1,0 +1,88 @@
+"""What conversations that run side by side would change for one another: state on a class, lots from one urn.
+
+Reads declarations and code, and runs neither. Errs on the side of one lane.
+"""
+
+import ast
+import enum
+import functools
+import inspect
+import re
+import textwrap
+import types
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+from pydantic import BaseModel
+
+from pytest_aitest.conversation.reach import draws_lots
+from pytest_aitest.conversation.tree import Event
+
+_FIXED = (
+    *(type(None), bool, int, float, complex, str, bytes, type, range, slice),
+    *(enum.Enum, re.Pattern, PurePath, BaseModel, functools.partial),
+    *(types.ModuleType, types.BuiltinFunctionType, types.MappingProxyType),
+)
+_DECLARATIONS = {"pytestmark", "checks", "explore_marks"}  # read before anything runs
+_FRAMEWORKS = ("hypothesis", "pytest", "_pytest", "pytest_aitest")
+
+
+def why_not_beside_itself(kind: type, *, above: tuple[type, ...] = (object,)) -> str:
+    """Why instances of `kind`, a user's class, can't be used side by side; empty where they can.
+
+    `above` are the classes of frameworks among its parents, which are not looked at.
+    """
+    for parent in kind.__mro__:
+        if parent in above or parent.__module__.partition(".")[0] in _FRAMEWORKS:
+            continue
+        if "__init__" in vars(parent):
+            return f"{parent.__name__} has an __init__ of its own, and what that shares is not known."
+        for name, value in vars(parent).items():
+            if not _is_fixed(name, value):
+                return (
+                    f"{parent.__name__} keeps state on the class, `{name}`, which all conversations would share. "
+                    "Make it in a rule or fixture; what never changes may be a tuple, or a types.MappingProxyType."
+                )
+        for method, name in _set_by_methods(parent):
+            return f"{parent.__name__}.{method} sets `{name}` of the class, which all conversations would share."
+    return ""
+
+
+def why_not_beside_others(event: Event) -> str:
+    """Why what an event asks can't be asked beside others; empty where it can."""
+    model = None if event.agent is None else event.agent.provider.model
+    if callable(model) and draws_lots(model):
+        return (
+            f"model function {getattr(model, '__name__', type(model).__name__)!r} draws from the global `random`, "
+            "which has one state for all lanes. With a random.Random of its own it could be asked in several."
+        )
+    return ""
+
+
+def _is_fixed(name: str, value: Any) -> bool:
+    """Whether a member of a class can't change, or is a method in whatever form."""
+    if name.startswith(("__", "_abc_")) or name in _DECLARATIONS:
+        return True
+    if isinstance(value, tuple | frozenset):
+        return all(_is_fixed("", part) for part in value)
+    is_foreign = type(value).__module__.partition(".")[0] in _FRAMEWORKS
+    return is_foreign or isinstance(value, _FIXED) or hasattr(type(value), "__get__")
+
+
+def _set_by_methods(kind: type) -> Iterator[tuple[str, str]]:
+    """What methods of `kind` set on anything but their own instance, and that stands on the class."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError, SyntaxError):  # made in a shell, or by a program
+        return
+    names = {name for parent in kind.__mro__[:-1] for name in vars(parent)}
+    for method in ast.walk(tree):
+        if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        is_of_class = any(isinstance(each, ast.Name) and each.id == "classmethod" for each in method.decorator_list)
+        own = "" if is_of_class or not method.args.args else method.args.args[0].arg
+        for node in ast.walk(method):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in names:
+                is_own = isinstance(node.value, ast.Name) and node.value.id == own
+                yield from () if is_own else ((method.name, node.attr),)

@@ -1,0 +1,86 @@
+"""The store of a run: a file that answers for models and servers, and is added to.
+
+Opens and closes it, and says what a run as a whole wants to know; what a conversation asks is asked of its nodes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from .database import Database
+from .file import Mode
+from .node import ROOT, StoredNode
+from .shelf import Shelf
+
+__all__ = ["MeanTurn", "Mode", "Store", "StoredNode"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanTurn:
+    """What a turn of a model comes to, over those that are recorded."""
+
+    turns: int
+    model_calls: float
+    tokens: float
+    cost_usd: float | None  # None where no price is known
+
+
+class Store(Shelf):
+    """A file of samples, as one process of a run uses it."""
+
+    def __init__(self, database: Database, mode: Mode, *, began: int) -> None:
+        super().__init__(database, mode, began=began)
+        self._roots: dict[tuple[str, bool], StoredNode] = {}
+
+    @classmethod
+    def open(cls, path: Path, mode: Mode, *, began: int | None = None) -> Self:
+        """Open a store; all processes of a run are given when it `began`, as its first one has read it.
+
+        Raises:
+            StoreError: The file can't be used so. It is left as it was.
+        """
+        database = Database.open(path, mode)
+        try:
+            return cls(database, mode, began=database.last_id() if began is None else began)
+        except BaseException:
+            database.close()
+            raise
+
+    def root(self, test: str, *, shares: bool) -> "StoredNode":
+        """Where the conversations of a test begin; one that `shares` meets what other tests recorded, too."""
+        test = _unicode(test)
+        with self.lock:
+            if (test, shares) not in self._roots:
+                self._roots[test, shares] = StoredNode(shelf=self, test=test, shares=shares, history=ROOT)
+            return self._roots[test, shares]
+
+    def seed(self, test: str) -> int | None:
+        """What chance of a test was last drawn from."""
+        found = self.database.read("SELECT seed FROM seeds WHERE test=?", _unicode(test))
+        return int(found[0][0]) if found else None
+
+    def keep_seed(self, test: str, seed: int) -> None:
+        """Remember it for the next run."""
+        self.written_with(
+            lambda database: database.write("INSERT OR REPLACE INTO seeds VALUES (?, ?)", _unicode(test), seed)
+        )
+
+    def mean_turn(self, model: str) -> MeanTurn | None:
+        """What a turn of a model costs, by what is recorded; nothing where nothing is."""
+        query = (
+            "SELECT count(*), avg(model_calls), avg(prompt_tokens + completion_tokens), avg(cost_usd) "
+            "FROM samples WHERE model=? AND model_calls > 0"
+        )
+        turns, calls, tokens, cost = self.database.read(query, model)[0]
+        return MeanTurn(turns=turns, model_calls=calls, tokens=tokens, cost_usd=cost) if turns else None
+
+    def close(self) -> None:
+        """Write what is left to write, and let go of the file. A second call does nothing."""
+        with self.lock:
+            self.write_what_waits()
+            self.database.close()
+
+
+def _unicode(test: str) -> str:
+    """A test's name as text that can be kept: it may hold the name of a file, which is bytes."""
+    return test.encode(errors="backslashreplace").decode()
