@@ -118,8 +118,9 @@ def explorable(
 def _lanes(kind: type, config: pytest.Config) -> int | str:
     """How many conversations may be had at once, or why only one, where more are wanted."""
     wanted = number(config, "aitest_lanes")
-    watched = any(config.getoption(name, default=None) for name in ("usepdb", "trace")) or config.getoption("capture") == "no"
-    if wanted == 1 or watched:  # what is said, and who is asked for a command, comes in one order
+    is_debugged = any(config.getoption(name, default=None) for name in ("usepdb", "trace"))
+    is_read_along = config.getoption("capture") == "no"  # what is said comes in one order
+    if wanted == 1 or is_debugged or is_read_along:
         return 1
     return why_not_beside_itself(kind) or wanted
 

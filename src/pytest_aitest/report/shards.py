@@ -212,7 +212,8 @@ def _spent(spents: Sequence[Spent]) -> Spent:
     """All of it added up; the shards ran side by side, so the longest is how long they took."""
     asked = [spent for spent in spents if spent.fresh_turns] or spents  # the others cost nothing, at no known price too
     known = [spent.cost_usd for spent in asked if spent.cost_usd is not None]
-    added = ("find", "shrink", "confirm", "ahead", "replayed", "model_calls", "tokens", "unpriced_turns", "server_starts")
+    turns = ["find", "shrink", "confirm", "ahead", "replayed", "unpriced_turns"]
+    added = [*turns, "model_calls", "tokens", "server_starts"]
     return Spent(
         **{name: sum(getattr(spent, name) for spent in spents) for name in added},
         cost_usd=sum(known) if known else None,
