@@ -173,7 +173,7 @@ class Past:
     def observed(self, look: Called) -> ToolOutcome | None:
         """What a tool that only looks said at this point of the history, if that is known."""
         try:
-            outcome = self.node.look(look) if self.replays else None
+            outcome = self.node.look(look) if self.replays or self.node.answers_all else None
         except UnkeyableError as error:
             self.unknowable = f"The agent holds {error}, which can't be compared"
             return None

@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_aitest.values.agent import Agent, MCPServer
 from pytest_aitest.values.model import Message
@@ -97,6 +97,7 @@ EventOutcome = Turn | ToolOutcome
 class Node:
     """A history."""
 
+    answers_all: ClassVar[bool] = False  # also what is asked by tests that no exploration is
     address: bytes = b""  # tells it from all others, the same in every process
     edges: dict[Hashable, list["Sample"]] = field(default_factory=dict)
     observed: dict[Hashable, ToolOutcome] = field(default_factory=dict)  # what tools said that only look

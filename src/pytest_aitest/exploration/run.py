@@ -75,7 +75,7 @@ class Explorable:
         began, starts = time.monotonic(), self.server_starts()
         with runner.budget.running():
             exploration = self._in_lanes(limits, kept)
-        if exploration.findings and exploration.stopped is None:
+        if exploration.findings and exploration.stopped is None and runner.fresh:
             for plan in list(self.pinned.values())[:1]:
                 runner.check_servers(plan)
         for finding in exploration.findings:

@@ -72,6 +72,7 @@ class TreeRunner:
     Args:
         subject: Makes the subject of one plan, whose session has this past.
         root: The empty history that all plans share.
+        refuse: Told of each event that is to go live, and of what came before; may raise.
         allow: Told of each event that is to go live; may raise `StopSearchError`.
         offered: Told of the servers whose tools an agent is about to be offered; may raise.
         asking: Told of each event that goes live now.
@@ -82,6 +83,7 @@ class TreeRunner:
     rules: Sequence[Rule]
     root: Node
     budget: Budget
+    refuse: Callable[[Past, Event], object] = lambda *_: None
     allow: Callable[[Event], None] = lambda _: None
     offered: Callable[[Sequence[Connection]], None] = lambda _: None
     asking: Callable[[Event], object] = lambda _: None
@@ -195,7 +197,7 @@ class TreeRunner:
     ) -> Carried:
         def attempted() -> Attempt:
             gate = _Gate(self, before_live)
-            past = self.past(root, replays=replays, asks_once=True, before_live=gate)
+            past = self.past(root, replays=replays, asks_once=True, gate=gate)
             attempt = self.attempt(self.subject(past))
             try:
                 _, aside = hosted(lambda: attempt.run(plan, again=again))
@@ -235,20 +237,22 @@ class TreeRunner:
         *,
         replays: bool = True,
         asks_once: bool = False,
-        before_live: Callable[[Event], None] | None = None,
+        gate: "_Gate | None" = None,
     ) -> Past:
         """For the session of one plan."""
-        return Past(
+        gate = gate or _Gate(self)
+        gate.past = Past(
             root or self.root,
             replays=replays,
             asks_once=asks_once,
             reseeds=self.reseeds,
             seed=self.seed,
-            before_live=before_live or _Gate(self),
+            before_live=gate,
             offered=self.offered,
             heard=self._heard,
             first_answers=self._first_answers,
         )
+        return gate.past
 
     def attempt(self, subject: Subject) -> Attempt:
         """What judges the steps of one plan."""
@@ -303,12 +307,14 @@ class _Gate:
 
     def __init__(self, runner: TreeRunner, before_live: Callable[[Event], object] = lambda _: None) -> None:
         self.stop: Exception | None = None
+        self.past = Past()  # of that conversation
         self._runner = runner
         self._before_live = before_live
 
     def __call__(self, event: Event) -> None:
         try:
             self._before_live(event)
+            self._runner.refuse(self.past, event)
             self._runner.allow(event)
             self._runner.budget.check()
             self._runner.asking(event)

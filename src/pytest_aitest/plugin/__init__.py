@@ -12,7 +12,7 @@ import pytest
 
 from pytest_aitest.values.errors import did_you_mean
 
-from . import collect, collect_explorations, gathering, hiding, hooks, paying, recorder, run, sharding
+from . import collect, collect_explorations, gathering, hiding, hooks, paying, recorder, run, sharding, storing
 from .summary import Summary
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     paying.add_options(parser, group)
     sharding.add_options(group)
     recorder.add_options(group)
+    storing.add_options(parser, group)
     hiding.add_options(parser)
 
 
@@ -60,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     sharding.check_options(config)
     recorder.check_options(config)
     hiding.check_options(config)
+    storing.check_options(config)
     manager = config.pluginmanager
     recording = recorder.Recorder(config)
     if not hasattr(config, "workerinput"):
@@ -71,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     manager.register(run, "aitest-run")
     manager.register(Summary(model, recording), "aitest-summary")
     manager.register(hiding, "aitest-hiding")
+    manager.register(storing, "aitest-storing")
     if hasattr(config, "workerinput") or config.getoption("dist", "no") != "no":
         manager.import_plugin("pytest_aitest.plugin.xdist")
 

@@ -35,6 +35,8 @@ from pytest_aitest.values.errors import quoted
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.transcript import Turn
 
+from . import storing
+from .collect_explorations import FORECAST
 from .concluding import conclude, could_not_go_on, declarations_said, fail, raise_users_error, shown_as_the_users, skip
 from .gathering import TOLD_ONCE
 from .live import root_of
@@ -96,8 +98,9 @@ def explorable(
         runner=TreeRunner(
             subject=subject,
             rules=rules,
-            root=root_of(config),
+            root=root_of(config, item.nodeid, shares=_is_exploration(item)),
             budget=budget,
+            refuse=partial(storing.refuse, config),
             allow=allowance.allow,
             offered=check_tools,
             asking=progress.asking,
@@ -115,12 +118,16 @@ def explorable(
     )
 
 
+def _is_exploration(item: pytest.Item) -> bool:
+    return hasattr(getattr(item, "function", None), FORECAST)
+
+
 def _lanes(kind: type, config: pytest.Config) -> int | str:
     """How many conversations may be had at once, or why only one, where more are wanted."""
     wanted = number(config, "aitest_lanes")
     is_debugged = any(config.getoption(name, default=None) for name in ("usepdb", "trace"))
     is_read_along = config.getoption("capture") == "no"  # what is said comes in one order
-    if wanted == 1 or is_debugged or is_read_along:
+    if wanted == 1 or is_debugged or is_read_along or storing.replays_only(config):
         return 1
     return why_not_beside_itself(kind) or wanted
 
@@ -241,8 +248,16 @@ def forecast_of(
 
 
 def seed_of(item: pytest.Item, profile: Profile) -> int:
-    """By --hypothesis-seed, by the test's name, or by lot; always the same for all shards of an exploration."""
-    forced = forced_seed()
+    """By --hypothesis-seed, else as the store has it, else by the test's name or by lot; the same for all shards."""
+    store, test, forced = storing.store_of(item.config), exploration_of(item), forced_seed()
+    known = None if store is None or forced is not None else store.seed(test)
+    seed = _seed(item, profile, forced) if known is None else known
+    if store is not None:  # what is recorded is replayed only by the same search
+        store.keep_seed(test, seed)
+    return seed
+
+
+def _seed(item: pytest.Item, profile: Profile, forced: int | str | None) -> int:
     if forced is not None:
         return forced if isinstance(forced, int) else _hashed(str(forced))
     workerinput = getattr(item.config, "workerinput", None)

@@ -9,6 +9,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, Self
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from pytest_aitest.conversation.engine import Engine
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import TURN_TIMEOUT_SECONDS, Session
-from pytest_aitest.conversation.tree import Node
+from pytest_aitest.conversation.tree import Event, Node
 from pytest_aitest.values.agent import Agent
 from pytest_aitest.values.errors import SessionError
 from pytest_aitest.values.model import Message
@@ -25,6 +26,7 @@ from pytest_aitest.values.record import StepRecord, ToolLook
 from pytest_aitest.values.result import AgentResult
 from pytest_aitest.values.transcript import Turn, TurnRecord, summary
 
+from . import storing
 from .collect import FLOW, LAST_TO_SPEAK, has_invariants, speaks
 from .progress import Progress
 from .testimony import TESTIMONY, Testimony
@@ -149,7 +151,7 @@ class Speaking:
             self._shared = self._shared or self._open()
             return self._shared
         if self._flow.session is None:
-            past = Past(root_of(self._item.config))
+            past = Past(root_of(self._item.config, self._flow.key))
             self._flow.session = Session(name=self._flow.name, model=self._model, past=past)
         return self._flow.session
 
@@ -218,19 +220,28 @@ class Speaking:
         if self._flow is not None and self._flow.is_over:
             self._flow.close()
 
+    def _asking(self, past: Past, event: Event) -> None:
+        storing.refuse(self._item.config, past, event)
+        self.progress.asking(event)
+
     def _open(self) -> Session:
-        return self._hear(Session(name=self._item.name, model=self._model))
+        past = Past(storing.root_of(self._item.config, self._item.nodeid, shares=False))
+        return self._hear(Session(name=self._item.name, model=self._model, past=past))
 
     def _hear(self, session: Session) -> Session:
         self._heard.append((session, len(session.results), len(session.past.events)))
-        session.past.before_live, session.past.heard = self.progress.asking, self.progress.heard
+        session.past.before_live = partial(self._asking, session.past)
+        session.past.heard = self.progress.heard
         self.progress.turns = len(session.results)
         return session
 
 
-def root_of(config: pytest.Config) -> Node:
-    """The empty history: what is known of all others in this run hangs under it."""
-    return config.stash.setdefault(_ROOT, Node())
+def root_of(config: pytest.Config, test: str, *, shares: bool = False) -> Node:
+    """The empty history: what is known of all others hangs under it, in this run or in its store.
+
+    In a run all tests share it; with a store each has its own, and `shares` what others ask at the same time.
+    """
+    return storing.root_of(config, test, shares=shares) or config.stash.setdefault(_ROOT, Node())
 
 
 def speaking_in(item: pytest.Item) -> Speaking:

@@ -108,7 +108,8 @@ def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixt
     __tracebackhide__ = True
     profile = Profile.of(machine.TestCase.settings)
     limits = exploring.limits_of(machine, request.config, profile, item=request.node)
-    exploring.explore(_explorable(machine, request, fixtures), limits, request.node, profile=profile)
+    explorable = _explorable(machine, request, fixtures, explores=True)
+    exploring.explore(explorable, limits, request.node, profile=profile)
 
 
 def _can_be_drawn(rule: StrategyRule) -> bool:
@@ -129,7 +130,11 @@ def _forecast(machine: type[SessionMachine], config: pytest.Config) -> str:
 
 
 def _explorable(
-    machine: type[SessionMachine], request: pytest.FixtureRequest, fixtures: Mapping[str, Any]
+    machine: type[SessionMachine],
+    request: pytest.FixtureRequest,
+    fixtures: Mapping[str, Any],
+    *,
+    explores: bool = False,
 ) -> Explorable:
     seed = exploring.seed_of(request.node, Profile.of(machine.TestCase.settings))
     declared = rules_of(machine)
@@ -144,7 +149,8 @@ def _explorable(
     ]
     model = request.config.getoption("aitest_model")
     subject = partial(MachineSubject, machine, name=request.node.nodeid, model=model, fixtures=fixtures)
-    is_planned = all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules))
+    # Values are drawn only where some will be chosen: it takes a tenth of a second.
+    is_planned = not explores or (all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules)))
     with declarations_said():
         return exploring.explorable(
             request.node,

@@ -37,7 +37,10 @@ class Testimony:
     @property
     def asked(self) -> Spent:
         """All that it asked live."""
-        return self.exploration.spent if self.exploration else Spent.on(self.fresh, find=len(self.fresh))
+        if self.exploration:
+            return self.exploration.spent
+        replayed = sum(turn.is_replayed for step in self.steps for turn in step.turns)
+        return Spent.on(self.fresh, find=len(self.fresh), replayed=replayed)
 
     @property
     def happened(self) -> int:

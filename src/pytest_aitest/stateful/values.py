@@ -102,6 +102,8 @@ class StrategyRule:
         collect()
 
     def _simplest_of(self, argument: str) -> Any:
+        if (bounds := self._bounds(argument)) is not None:
+            return int(min(max(0, bounds[0]), bounds[1]))
         try:
             return self._find(argument, lambda _: True)
         except Exception as error:
@@ -111,7 +113,8 @@ class StrategyRule:
         return find(
             self._strategies[argument],
             holds,
-            settings=settings(**_QUIET, max_examples=_FINDS),
+            # Explaining the value that it ends with would take ten times as long as finding it.
+            settings=settings(**_QUIET, max_examples=_FINDS, phases=[Phase.generate, Phase.shrink]),
             random=Random(self._seed),  # noqa: S311  no secret
         )
 
@@ -170,7 +173,11 @@ class StrategyRule:
     def _bounds(self, argument: str) -> tuple[float, float] | None:
         """Between which numbers all whole ones may be given, as far as the strategy shows; then none need be found."""
         match = _INTEGERS.fullmatch(repr(self._strategies[argument]))
-        return None if match is None else (float(match["low"] or -inf), float(match["high"] or inf))
+        if match is None:
+            return None
+        low = -inf if match["low"] is None else int(match["low"])
+        high = inf if match["high"] is None else int(match["high"])
+        return (low, high) if low <= high else None  # else Hypothesis says what is wrong
 
     def _found(self, argument: str, value: Any, verdicts: "_Verdicts") -> Any:
         """What Hypothesis shrinks to; each verdict is asked for between two searches, as examples can't be nested."""

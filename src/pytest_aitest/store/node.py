@@ -7,7 +7,7 @@ of the file holds.
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from pytest_aitest.conversation.keys import UnkeyableError
 from pytest_aitest.conversation.servers import ToolOutcome
@@ -71,6 +71,8 @@ class _Edge:
 @dataclass(slots=True, eq=False)
 class StoredNode(Node):
     """A history that the file may know of."""
+
+    answers_all: ClassVar[bool] = True
 
     shelf: Shelf = field(kw_only=True)
     test: str = field(kw_only=True)
