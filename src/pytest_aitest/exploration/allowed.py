@@ -3,8 +3,8 @@
 An exploration asks often, and needs every conversation to begin in the same state; a fixed test needs neither.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from pytest_aitest.conversation.models.price import costs_nothing, listed_price
 from pytest_aitest.conversation.servers import Connection
@@ -12,6 +12,7 @@ from pytest_aitest.conversation.tree import Event
 from pytest_aitest.search.runner import StopSearchError
 from pytest_aitest.values.agent import MCPServer, Provider
 from pytest_aitest.values.errors import DeclarationError
+from pytest_aitest.values.record import MeanTurn
 
 _TOKENS = (1_000, 100)  # of the prompt and the completion of a model call, where nobody knows better
 
@@ -22,11 +23,21 @@ class PriceError(StopSearchError):
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """Who may be asked. `calls` is how often at most, for the price; with `in_usd` there is a limit in dollars."""
+    """Who may be asked.
+
+    Args:
+        calls: How often at most, for the price.
+        in_usd: Whether there is a limit in dollars.
+        mean_turn: What a turn of a model has come to, where that is known.
+        announce: Told what is expected, before the first model that costs is asked.
+    """
 
     pays: bool
     calls: int
     in_usd: bool = True
+    mean_turn: Callable[[str], MeanTurn | None] = lambda _: None
+    announce: Callable[[str], object] = lambda _: None
+    _announced: set[str] = field(default_factory=set)
 
     def allow(self, event: Event) -> None:
         """Let `event` go live, or say why not.
@@ -43,17 +54,26 @@ class Allowance:
         if costs_nothing(provider):
             return
         if not self.pays:
-            raise PriceError(f"would ask {forecast(provider, calls=self.calls)}; add --aitest-explore")
+            raise PriceError(f"would ask {self._forecast(provider)}; add --aitest-explore")
         if self.in_usd and provider.price is None and listed_price(provider) is None:
             raise DeclarationError(
                 f"The price of model {provider.label!r} is not known, so no budget in dollars can hold. "
                 "Give Provider(price=(...)), in dollars per million prompt and completion tokens, or lift the limit "
                 "with --aitest-budget-usd inf; --aitest-budget-calls still holds."
             )
+        if provider.label not in self._announced:
+            self._announced.add(provider.label)
+            self.announce(self._forecast(provider))
+
+    def _forecast(self, provider: Provider) -> str:
+        return forecast(provider, calls=self.calls, mean=self.mean_turn(provider.label))
 
 
-def forecast(provider: Provider, *, calls: int) -> str:
-    """`azure/gpt-5-mini up to 400 times, about $0.40`."""
+def forecast(provider: Provider, *, calls: int, mean: MeanTurn | None = None) -> str:
+    """`azure/gpt-5-mini up to 400 times, about $0.40`; the price by what its turns have cost, where that is known."""
+    if mean is not None and mean.model_calls and mean.cost_usd is not None:
+        usd, s = calls / mean.model_calls * mean.cost_usd, "" if mean.turns == 1 else "s"
+        return f"{provider.label} up to {calls} times, about ${usd:.2f} by {mean.turns} recorded turn{s}"
     price = provider.price or listed_price(provider)
     about = ""
     if price is not None:

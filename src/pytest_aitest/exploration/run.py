@@ -58,6 +58,7 @@ class Explorable:
     watch: Callable[[Progress], object] = lambda _: None  # told how far the search is
     lanes: int | str = 1  # conversations at once, or why there can be only one
     why_one_lane: Callable[[Event], str] = lambda _: ""  # see `Lanes`
+    forecasts: Sequence[str] = ()  # what was expected to be asked of models that cost, once it is asked
     led: "Callable[[TreeRunner], Leader] | None" = None  # who chooses steps where no plan can be made ahead
 
     def run_pinned(self, name: str) -> Outcome:
@@ -91,7 +92,7 @@ class Explorable:
             server_starts=self.server_starts() - starts,
             seconds=time.monotonic() - began,
         )
-        return exploration, record
+        return exploration, replace(record, forecast="; ".join(self.forecasts))
 
     def _in_lanes(self, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         if isinstance(self.lanes, str):

@@ -12,7 +12,7 @@ import pytest
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.session import Session
 from pytest_aitest.exploration.hosting import Profile
-from pytest_aitest.exploration.run import Explorable
+from pytest_aitest.exploration.run import Explorable, Limits
 from pytest_aitest.flow import ExploredFlow, FlowSubject, FlowTest, ValueSet
 from pytest_aitest.stateful.pinning import pinned_plans
 from pytest_aitest.values.result import AgentResult
@@ -29,10 +29,10 @@ def explore(test: object, request: pytest.FixtureRequest, fixtures: Mapping[str,
     """Run the exploration that `request` is of; `test` is the instance that its fixtures have prepared."""
     __tracebackhide__ = True
     profile = Profile.of()
-    explored, explorable = _explorable(test, request, fixtures, profile)
+    limits = exploring.limits_of(request.node.cls, request.config, profile, item=request.node)
+    explored, explorable = _explorable(test, request, fixtures, profile, limits)
     if not explored.tests:
         skip("all its turns are skipped")
-    limits = exploring.limits_of(request.node.cls, request.config, profile, item=request.node)
     exploring.explore(explorable, limits, request.node, profile=profile, order_notes=explored.notes.lines)
 
 
@@ -50,7 +50,11 @@ def run_pinned(test: object, request: pytest.FixtureRequest, fixtures: Mapping[s
 
 
 def _explorable(
-    test: object, request: pytest.FixtureRequest, fixtures: Mapping[str, Any], profile: Profile
+    test: object,
+    request: pytest.FixtureRequest,
+    fixtures: Mapping[str, Any],
+    profile: Profile,
+    limits: Limits | None = None,
 ) -> tuple[ExploredFlow, Explorable]:
     __tracebackhide__ = True
     item = request.node
@@ -81,6 +85,7 @@ def _explorable(
             pinned={"documented": explored.plan, **explored.completed(pinned_plans(item.cls, explored.signatures))},
             subject=partial(_subject, explored, flow.name, item.config.getoption("aitest_model")),
             wanted_checks=getattr(item.cls, "checks", {}),
+            limits=limits,
         )
     return explored, explorable
 

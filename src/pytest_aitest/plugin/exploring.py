@@ -42,6 +42,7 @@ from .gathering import TOLD_ONCE
 from .live import root_of
 from .paying import limit_of, mode_of, number
 from .progress import Progress
+from .recorded_turns import mean_turn, note
 from .sharding import exploration_of, shard_of
 from .testimony import TESTIMONY, Testimony
 from .tolerance import own_limits
@@ -70,18 +71,32 @@ def explorable(
     pinned: Mapping[str, Plan],
     subject: Callable[[Past], Subject],
     wanted_checks: Mapping[str, Any],
+    limits: Limits | None = None,
     led: Callable[[TreeRunner], Leader] | None = None,
 ) -> Explorable:
-    """What `item` explores, with what this run knows and may spend."""
+    """What `item` explores, with what this run knows and may spend; without `limits` it only runs pinned orders."""
     config = item.config
     budget = config.stash.setdefault(BUDGET, _budget(config))
     name = "::".join(item.nodeid.split("::")[1:])
     testimony = item.stash[TESTIMONY] = Testimony()  # of this attempt at the test; nothing is left of an earlier one
-    allowance = Allowance(pays=mode_of(config) == "always", calls=budget.calls, in_usd=budget.usd != float("inf"))
+    forecasts: list[str] = []
+
+    def expects(asked: str) -> None:
+        forecasts.append(asked)
+        progress.expects(asked)
+
+    allowance = Allowance(
+        pays=mode_of(config) == "always",
+        calls=budget.calls if limits is None else min(budget.calls, _most_calls(limits, map(len, pinned.values()))),
+        in_usd=budget.usd != float("inf"),
+        mean_turn=partial(mean_turn, config),
+        announce=expects,
+    )
     progress = item.stash[PROGRESS] = Progress(item, name=name)
 
     def heard(turn: Turn) -> None:
         testimony.fresh.append(turn)
+        note(config, turn)
         progress.heard(turn)
 
     return Explorable(
@@ -114,6 +129,7 @@ def explorable(
         watch=progress.searched,
         lanes=_lanes(kind, config),
         why_one_lane=why_not_beside_others,
+        forecasts=forecasts,
         led=led,
     )
 
@@ -244,7 +260,11 @@ def forecast_of(
         return f"{plans}, asking {provider.label} for nothing"
     calls = min(limits.plans * turns * _CALLS_PER_TURN, config.getoption("aitest_budget_calls"))
     paid = "" if mode_of(config) == "always" else "; skipped without --aitest-explore"
-    return f"{plans}, asking {forecast(provider, calls=calls)}{paid}"
+    return f"{plans}, asking {forecast(provider, calls=calls, mean=mean_turn(config, provider.label))}{paid}"
+
+
+def _most_calls(limits: Limits, documented: Iterable[int]) -> int:
+    return limits.plans * limits.turns(documented) * _CALLS_PER_TURN
 
 
 def seed_of(item: pytest.Item, profile: Profile) -> int:

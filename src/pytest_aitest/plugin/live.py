@@ -29,6 +29,7 @@ from pytest_aitest.values.transcript import Turn, TurnRecord, summary
 from . import storing
 from .collect import FLOW, LAST_TO_SPEAK, has_invariants, speaks
 from .progress import Progress
+from .recorded_turns import note
 from .testimony import TESTIMONY, Testimony
 
 _ROOT = pytest.StashKey[Node]()
@@ -220,7 +221,12 @@ class Speaking:
         if self._flow is not None and self._flow.is_over:
             self._flow.close()
 
+    def _heard_live(self, turn: Turn) -> None:
+        note(self._item.config, turn)
+        self.progress.heard(turn)
+
     def _asking(self, past: Past, event: Event) -> None:
+        __tracebackhide__ = True
         storing.refuse(self._item.config, past, event)
         self.progress.asking(event)
 
@@ -231,7 +237,7 @@ class Speaking:
     def _hear(self, session: Session) -> Session:
         self._heard.append((session, len(session.results), len(session.past.events)))
         session.past.before_live = partial(self._asking, session.past)
-        session.past.heard = self.progress.heard
+        session.past.heard = self._heard_live
         self.progress.turns = len(session.results)
         return session
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pytest
 
 from pytest_aitest.exploration.hosting import Profile
-from pytest_aitest.exploration.run import Explorable
+from pytest_aitest.exploration.run import Explorable, Limits
 from pytest_aitest.search.plan import Plan
 from pytest_aitest.stateful.declared import members_of, rules_of
 from pytest_aitest.stateful.engine import Led
@@ -108,7 +108,7 @@ def _explore(machine: type[SessionMachine], request: pytest.FixtureRequest, fixt
     __tracebackhide__ = True
     profile = Profile.of(machine.TestCase.settings)
     limits = exploring.limits_of(machine, request.config, profile, item=request.node)
-    explorable = _explorable(machine, request, fixtures, explores=True)
+    explorable = _explorable(machine, request, fixtures, limits)
     exploring.explore(explorable, limits, request.node, profile=profile)
 
 
@@ -133,8 +133,7 @@ def _explorable(
     machine: type[SessionMachine],
     request: pytest.FixtureRequest,
     fixtures: Mapping[str, Any],
-    *,
-    explores: bool = False,
+    limits: Limits | None = None,
 ) -> Explorable:
     seed = exploring.seed_of(request.node, Profile.of(machine.TestCase.settings))
     declared = rules_of(machine)
@@ -150,7 +149,7 @@ def _explorable(
     model = request.config.getoption("aitest_model")
     subject = partial(MachineSubject, machine, name=request.node.nodeid, model=model, fixtures=fixtures)
     # Values are drawn only where some will be chosen: it takes a tenth of a second.
-    is_planned = not explores or (all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules)))
+    is_planned = limits is None or (all(rule.can_be_planned for rule in declared) and all(map(_can_be_drawn, rules)))
     with declarations_said():
         return exploring.explorable(
             request.node,
@@ -160,5 +159,6 @@ def _explorable(
             pinned=_pinned(machine),
             subject=subject,
             wanted_checks=machine.checks,
+            limits=limits,
             led=None if is_planned else partial(Led.over, machine=machine, subject=subject),
         )

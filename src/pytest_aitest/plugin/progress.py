@@ -4,6 +4,7 @@ Writes only where pytest's own reporter would, and leaves no trace on a terminal
 a worker of pytest-xdist, which has no terminal.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -46,6 +47,11 @@ class Progress:
         """An event is about to go live."""
         asked = f"asking {event.agent.provider.label}" if isinstance(event, Said) else f"calling {event}"
         self._show(listed(self._state(), asked))
+
+    def expects(self, asked: str) -> None:
+        """What is about to be asked costs: said at once, for it may be too much."""
+        self._said_at = self._painted_at = -math.inf
+        self._show(f"may ask {asked}")
 
     def searched(self, searched: Searched) -> None:
         """The search is one plan further."""

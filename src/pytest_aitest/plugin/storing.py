@@ -80,15 +80,20 @@ def check_options(config: pytest.Config) -> None:
 
 
 def store_of(config: pytest.Config) -> "Store | None":
-    """The open store, if there is one."""
+    """The store, open; where tests are only collected, one that exists, and nothing is added to it."""
     path = path_of(config)
     if path is None or _STORE in config.stash:
         return config.stash.get(_STORE, None)
+    mode = mode_of(config)
+    if config.getoption("collectonly"):
+        if not path.exists():
+            return None
+        mode = "replay"  # for forecasts
     memory: Any = importlib.import_module("pytest_aitest.store.memory")
     errors: Any = importlib.import_module("pytest_aitest.values.errors")
     began = getattr(config, "workerinput", {}).get(_NAME)
     try:
-        config.stash[_STORE] = memory.Store.open(path, mode_of(config), began=began)
+        config.stash[_STORE] = memory.Store.open(path, mode, began=began)
     except errors.StoreError as error:
         raise pytest.UsageError(str(error)) from None
     return config.stash[_STORE]
@@ -106,6 +111,7 @@ def refuse(config: pytest.Config, past: "Past", event: "Event") -> None:
     Raises:
         StoreMissError: It does, and `event` is not in the store.
     """
+    __tracebackhide__ = True
     if replays_only(config):
         missing: Any = importlib.import_module("pytest_aitest.store.missing")
         raise missing.missing(past, event)

@@ -35,6 +35,7 @@ class Summary:
                 self._show_conversations(terminal, tests, terminalreporter)
             asked = [] if terminalreporter.verbosity < 0 else [terminal.cost_line(tests)]
             models = {model for test in tests for model in test.asked.models}
+            models |= {turn.model for test in tests for turn in test.turns}  # replayed ones too
             # A notice that even a quiet run must give: green means little where no language model was asked.
             said = [*(asked if models else []), *([_named("builtin")] if "builtin" in models else [])]
             if said:

@@ -224,6 +224,8 @@ def cost_lines(record: ExplorationRecord, finding: Finding) -> Iterator[str]:
     yield turns_asked(record.spent)
     if asked := asked_line(record.spent):
         yield asked
+    if record.forecast:
+        yield from wrapped(f"Expected was at most {record.forecast}", most_lines=_MOST_LINES_OF_OURS)
     yield from wrapped(f"{tried_line(record, finding)}; seed {record.seed}", most_lines=_MOST_LINES_OF_OURS)
 
 

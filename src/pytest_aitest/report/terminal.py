@@ -73,8 +73,11 @@ def cost_line(tests: Sequence[TestRecord]) -> str:
     """What all turns together took, and what the tree saved."""
     asked = [test.asked for test in tests]
     replayed = sum(spent.replayed for spent in asked)
+    fresh = sum(spent.fresh_turns for spent in asked)
+    if replayed and not fresh:
+        return f"nothing asked, {counted(replayed, 'turn')} replayed"
     return listed(
-        counted(sum(spent.fresh_turns for spent in asked), "turn"),
+        counted(fresh, "turn"),
         counted(sum(spent.model_calls for spent in asked), "model call"),
         counted(sum(spent.tokens for spent in asked), "token"),
         _cost(asked),

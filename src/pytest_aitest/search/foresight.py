@@ -5,7 +5,7 @@ stays what it is, one question after another, and so comes to the same end howev
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
@@ -178,7 +178,9 @@ class _Guessing:
         return Outcome(executed=wanted.plan, failure=self._failure if self._guesses.pop(0) else None)
 
     def _note(self, wanted: Wanted) -> None:
-        self._found.setdefault(wanted.key, wanted)
+        # A further sample waits until the one before is known: asked side by side, both might be given the same one.
+        if wanted.again == 0 or self._answers(replace(wanted, again=wanted.again - 1)) is not None:
+            self._found.setdefault(wanted.key, wanted)
         self.urgency *= _LATER
         if len(self._found) >= self._most:
             raise _EnoughError

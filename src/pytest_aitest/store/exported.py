@@ -3,6 +3,7 @@
 import json
 import re
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .database import Database, Met, Row, WriteError
 from .descent import descended, loose_ends
 from .described import Description, digest_of
 from .encoded import canonical
+from .file import existing
 from .node import ROOT, history_beginning
 from .outcomes import read
 from .shelf import row_of
@@ -23,7 +25,8 @@ from .shelf import row_of
 FORMAT = "pytest-aitest store"
 VERSION = 1
 _SHORT = 12  # hex digits that tell an event
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# What no encoding has, what controls a terminal, and what breaks or reorders a line.
+_UNSHOWN = re.compile("[\ud800-\udfff\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +79,10 @@ def exported(path: Path) -> str:
     Raises:
         StoreError: It can't be read.
     """
-    database = Database.open(path, "replay")
-    try:
+    with closing(Database.open(existing(path), "replay")) as database:
         data = _EXPORT.dump_python(_export(database))
-    finally:
-        database.close()
     text = json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True)
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n"
+    return _UNSHOWN.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n"
 
 
 def _export(database: Database) -> _Export:
@@ -151,16 +151,14 @@ def imported(text: str, path: Path, *, source: str) -> int:
         raise _damaged(source, f"{type(error).__name__} {one_line(str(error), most=200)}") from None
     if digests.keys() != export.events.keys():
         raise _damaged(source, "an event is not what its digest says")
-    database = Database.open(path, "record")
-    try:
-        with database.writing():
-            return _add(database, export, rows)
-    except WriteError as error:
-        raise StoreError(
-            f"The store {path} could not be written: {error}. It holds what it held; see to that, and import again."
-        ) from None
-    finally:
-        database.close()
+    with closing(Database.open(path, "record")) as database:
+        try:
+            with database.writing():
+                return _add(database, export, rows)
+        except WriteError as error:
+            raise StoreError(
+                f"The store {path} could not be written: {error}. It holds what it held; see to that, and import again."
+            ) from None
 
 
 def _add(database: Database, export: _Export, rows: list[tuple[Row, list[_Meeting]]]) -> int:

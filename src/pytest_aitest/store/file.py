@@ -11,7 +11,7 @@ Mode = Literal["replay", "record", "refresh"]
 
 APPLICATION_ID = 0x61697473  # "aits"
 RESTORE = "Take it from where it was copied from, or remove it and record anew."
-_ANOTHER = "Give the path of another file, or remove this one and record anew."
+_ANOTHER = "Give the path of another file."
 _MAGIC = b"SQLite format 3\0"
 _HEADER = 100  # bytes
 
@@ -34,8 +34,19 @@ def check(path: Path, mode: Mode) -> None:
     if mode != "replay" and not may_write(path):
         raise StoreError(
             f"The store {path} can't be written: it is read-only. "
-            "Allow that, or run with --aitest-store-mode replay, which writes nothing."
+            "Allow that; only `pytest --aitest-store-mode replay` does without."
         )
+
+
+def existing(path: Path) -> Path:
+    """`path`, for who wants to know or change what is there.
+
+    Raises:
+        StoreError: Nothing is.
+    """
+    if not path.exists():
+        raise StoreError(f"There is no store {path}. Give the path of one; `pytest --aitest-store PATH` makes it.")
+    return path
 
 
 def may_write(path: Path) -> bool:

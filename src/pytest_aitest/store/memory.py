@@ -3,26 +3,17 @@
 Opens and closes it, and says what a run as a whole wants to know; what a conversation asks is asked of its nodes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from pytest_aitest.values.record import MeanTurn
 
 from .database import Database
 from .file import Mode
 from .node import ROOT, StoredNode
 from .shelf import Shelf
 
-__all__ = ["MeanTurn", "Mode", "Store", "StoredNode"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeanTurn:
-    """What a turn of a model comes to, over those that are recorded."""
-
-    turns: int
-    model_calls: float
-    tokens: float
-    cost_usd: float | None  # None where no price is known
+__all__ = ["Mode", "Store", "StoredNode"]
 
 
 class Store(Shelf):

@@ -1,14 +1,16 @@
 """What a store holds, in numbers, and how it gets rid of what nobody needs."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pytest_aitest.values.errors import StoreError
 
 from .database import Database, WriteError
 from .descent import descended
+from .file import existing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,7 @@ def stats(path: Path) -> Stats:
     Raises:
         StoreError: It can't be read.
     """
-    database = Database.open(path, "replay")
-    try:
+    with closing(Database.open(existing(path), "replay")) as database:
         counted = database.read(
             "SELECT count(*), coalesce(sum(outcome LIKE '{\"turn\"%'), 0), coalesce(sum(is_look), 0), "
             "count(DISTINCT history), coalesce(min(recorded), ''), coalesce(max(recorded), '') FROM samples"
@@ -76,8 +77,6 @@ def stats(path: Path) -> Stats:
                 for model, count, tokens, cost, priced in models
             },
         )
-    finally:
-        database.close()
 
 
 def prune(path: Path, *, days: int | None, today: date | None = None) -> Pruned:
@@ -88,42 +87,40 @@ def prune(path: Path, *, days: int | None, today: date | None = None) -> Pruned:
     Raises:
         StoreError: It can't be used; it is left as it was.
     """
-    if not path.exists():
-        raise StoreError(f"There is no store {path}, so there is nothing to prune. Give the path of one.")
-    before = path.stat().st_size
-    database = Database.open(path, "record")
-    try:
-        with database.writing():
-            removed = _forget_old(database, days, today or datetime.now(UTC).date()) + _forget_unreachable(database)
-        database.compact()
+    before = existing(path).stat().st_size
+    with closing(Database.open(path, "record")) as database:
+        try:
+            with database.writing():
+                removed = _forget_old(database, days, today or datetime.now(UTC).date()) + _forget_unreachable(database)
+            database.compact()
+        except WriteError as error:
+            raise StoreError(
+                f"The store {path} could not be pruned: {error}. See what else uses it, and whether the disk has room."
+            ) from None
         kept = database.read("SELECT count(*) FROM samples")[0][0]
-    except WriteError as error:
-        raise StoreError(
-            f"The store {path} could not be pruned: {error}. See what else uses it, and whether the disk has room."
-        ) from None
-    finally:
-        database.close()
     return Pruned(removed=removed, kept=kept, size_before=before, size=path.stat().st_size)
 
 
 def _forget_old(database: Database, days: int | None, today: date) -> int:
     if days is None:
         return 0
-    day = (today - timedelta(days=days)).isoformat()
+    day = date.fromordinal(max(1, today.toordinal() - days)).isoformat()
     last_met = "coalesce((SELECT max(day) FROM met WHERE met.sample = samples.id), recorded)"
     return database.forget(f"{last_met} < ?", day)
 
 
 def _forget_unreachable(database: Database) -> int:
     rows, beginnings = database.rows(), database.beginnings()
-    reached = {row.id for row in descended(rows, beginnings)}
-    lost = [row.id for row in rows if row.id not in reached]
-    removed = sum(database.forget("id=?", sample) for sample in lost)
+    reached = {row.id: row.history for row in descended(rows, beginnings)}
+    removed = sum(database.forget("id=?", row.id) for row in rows if row.id not in reached)
     database.write("DELETE FROM events WHERE digest NOT IN (SELECT event FROM samples)")
     database.write("DELETE FROM met WHERE sample NOT IN (SELECT id FROM samples)")
-    needed = {row.history for row in rows if row.id in reached}
-    for _ in beginnings:  # one may begin after another, to any depth
-        needed |= {before for history, before, _ in beginnings if history in needed}
-    for history in {history for history, _, _ in beginnings} - needed:
+    before = {history: earlier for history, earlier, _ in beginnings}
+    needed: set[str] = set()
+    for history in reached.values():
+        while history in before and history not in needed:  # one may begin after another, to any depth
+            needed.add(history)
+            history = before[history]  # noqa: PLW2901 - a walk
+    for history in before.keys() - needed:
         database.write("DELETE FROM beginnings WHERE history=?", history)
     return removed

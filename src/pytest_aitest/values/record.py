@@ -3,7 +3,7 @@
 Values only, JSON both ways (see `run_record`); knows nothing of how they came about, nor of how they are shown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -116,6 +116,27 @@ class Spent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeanTurn:
+    """What a turn of a model comes to, over several."""
+
+    turns: int
+    model_calls: float
+    tokens: float
+    cost_usd: float | None  # None where no price is known
+
+    @classmethod
+    def of(cls, turns: Collection[Turn]) -> Self:
+        """The mean of some turns, at least one."""
+        priced = [turn.cost_usd for turn in turns if turn.cost_usd is not None]
+        return cls(
+            turns=len(turns),
+            model_calls=sum(turn.model_calls for turn in turns) / len(turns),
+            tokens=sum(turn.prompt_tokens + turn.completion_tokens for turn in turns) / len(turns),
+            cost_usd=sum(priced) / len(priced) if priced else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """A conversation that fails, cut down as far as it went."""
 
@@ -159,6 +180,7 @@ class ExplorationRecord:
     order_notes: tuple[str, ...] = ()
     events: tuple[tuple[str, int], ...] = ()  # from Hypothesis's event(), and how often
     why_ended: str = ""  # "its budget was spent", "no other order is left"; empty: at its last finding, or all tried
+    forecast: str = ""  # what it was expected to ask, where that costs: "azure/gpt-5-mini up to 400 times, about $0.40"
     remarks: tuple[str, ...] = ()  # e.g. a server that can't be replayed, a budget that was spent
 
     @property

@@ -1,0 +1,230 @@
+"""Explorations of several lanes beside one, and beside Hypothesis alone: seconds, where a turn takes 300 ms.
+
+The zoo met by real sessions, as in `real`; how far lanes can get at all is told by simulated ones that cost nothing.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from time import perf_counter, sleep
+from typing import Any
+
+from pytest_aitest import Provider
+from pytest_aitest.conversation.tree import Event
+from pytest_aitest.exploration.lanes import Lanes
+from pytest_aitest.exploration.run import Limits
+from pytest_aitest.search.exploration import Exploration
+from pytest_aitest.search.explore import explore
+from pytest_aitest.search.foresight import Wanted
+from pytest_aitest.search.runner import Outcome, Rule
+from pytest_aitest.stateful.values import StrategyRule
+
+from . import real, search, slow_bank, zoo
+from .simulated import FAILURE
+from .slow_bank import LATENCY, slowed
+from .table import Row
+from .zoo import Defect
+
+EVERY = 12
+LANES = (1, 2, 4, 8)
+MANY_LANES = 64
+FIND = Limits(plans=600, plan_turns=search.PLAN_TURNS)
+FIND_NOTHING = Limits(plans=25, plan_turns=search.PLAN_TURNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Took:
+    """What one or several explorations took."""
+
+    seconds: float
+    asked: int
+    found: tuple[Any, ...]  # what must be the same for all numbers of lanes
+
+    @classmethod
+    def all_of(cls, took: Sequence["Took"]) -> "Took":
+        found = tuple(each.found for each in took)
+        return cls(seconds=sum(each.seconds for each in took), asked=sum(each.asked for each in took), found=found)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s, {self.asked} turns"
+
+
+def told(found: Exploration) -> tuple[Any, ...]:
+    """What an exploration found out, its cost aside."""
+    assert found.stopped is None, found.stopped
+    findings = [(each.plan, each.failure.check, each.is_minimal, each.rate) for each in found.findings]
+    return found.tried, findings, found.pairs
+
+
+@cache
+def sample() -> Mapping[str, tuple[Defect, Sequence[StrategyRule]]]:
+    """Every so manieth defect of both halves of the zoo, with its rules, whose values have been drawn."""
+    rules: dict[int, Sequence[StrategyRule]] = {}  # by machine: drawing takes longer than a search
+    chosen = [*zoo.by_hand()[::EVERY], *zoo.at_random(search.RANDOM_HALF)[::EVERY]]
+    for defect in chosen:
+        made = rules.setdefault(id(defect.machine), real.planned_rules(defect))
+        _ = [(rule.pool, rule.simplest) for rule in made]
+    return {defect.name: (defect, rules[id(defect.machine)]) for defect in chosen}
+
+
+def of_sample() -> str:
+    return f"every {EVERY}th planted defect ({len(sample())}), real sessions, in-process servers, 300 ms a turn"
+
+
+# Real sessions
+
+
+@cache
+def met(lanes: int) -> Took:
+    """The sample, found, cut down and confirmed."""
+    return Took.all_of([met_one(*each, lanes=lanes) for each in sample().values()])
+
+
+def met_one(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) -> Took:
+    subject, machine = real.begun(defect, 0)
+    assert machine.agent is not None
+    model = partial(slowed, machine.agent.provider.model)
+    machine.agent = machine.agent.model_copy(update={"provider": Provider(model=model)})
+    made = replace(real.explorable(machine, rules, subject, 0), lanes=lanes)
+    started = perf_counter()
+    found, _ = made.explore(FIND, database=None)
+    return Took(seconds=perf_counter() - started, asked=subject.asked, found=told(found))
+
+
+def finding() -> list[Row]:
+    one, *more = [met(lanes) for lanes in LANES]
+    assert all(each.found == one.found for each in more), "lanes change what is found"
+    rows = [beside(one, took, lanes, "find, shrink and confirm", of_sample()) for lanes, took in zip(LANES[1:], more)]
+    most = Took.all_of([simulated(*each, lanes=MANY_LANES) for each in sample().values()])
+    assert [each[1] for each in most.found] == [each[1] for each in one.found]
+    limit = beside(one, most, MANY_LANES, "the same, simulated: what this search can reach", of_sample())
+    return [*rows, replace(limit, measured_on="the same defects, sessions and servers that take no time")]
+
+
+def finding_nothing() -> list[Row]:
+    one, eight = correct(1), correct(8)
+    assert one.found == eight.found
+    on = f"example bank without a defect, in-process server, {FIND_NOTHING.plans} plans of {FIND_NOTHING.plan_turns} turns"
+    return [beside(one, eight, 8, "nothing to find", f"{on}, 300 ms a turn")]
+
+
+def correct(lanes: int) -> Took:
+    made = slow_bank.explorable(slow_bank.in_process("banking_mcp"), lanes=lanes)
+    started = perf_counter()
+    found, _ = made.explore(FIND_NOTHING, database=None)
+    return Took(seconds=perf_counter() - started, asked=len(made.runner.fresh), found=told(found))
+
+
+def beside(one: Took, took: Took, lanes: int, what: str, measured_on: str) -> Row:
+    return Row(
+        what=f"{lanes} lanes beside 1: {what}",
+        measured_on=measured_on,
+        figures=f"{one}; {took}",
+        ratio=f"{one.seconds / took.seconds:.1f} times faster",
+    )
+
+
+def beside_hypothesis() -> list[Row]:
+    """`real.alone` with an agent that answers at once; its turns would have taken 300 ms each, one after another."""
+    totals = real.Totals()
+    runs = [real.alone(totals, defect, rules, 0) for defect, rules in sample().values()]
+    found = sum(run.plan is not None for run in runs)
+    alone = totals.asked * LATENCY + totals.seconds
+    why = f"{totals.asked} turns x 300 ms + {totals.seconds:.0f} s of its own, computed; {found} of {len(runs)} found, "
+    why += f"the others given up after {search.STOCK_MOST_FRESH} turns"
+    return [
+        Row(
+            what=f"{lanes} lane{'s' * (lanes > 1)} beside stock Hypothesis without the tree",
+            measured_on=of_sample(),
+            figures=f"stock {alone:.0f} s ({why}); ours {met(lanes)}, confirmed 5 times",
+            ratio=f"at least {alone / met(lanes).seconds:.0f} times faster",
+        )
+        for lanes in (1, 8)
+    ]
+
+
+# Simulated ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """A plan that was carried out; see `exploration.lanes.Carried`."""
+
+    outcome: Outcome
+    stopped: Exception | None = None
+
+
+@dataclass(kw_only=True)
+class SimulatedCarrier:
+    """Plans on an agent that shows its defect wherever it can; what one thread asks, the others wait for."""
+
+    defect: Defect
+    rules: Sequence[Rule]
+    asked: int = 0
+    _known: dict[object, bool] = field(default_factory=dict)  # by history and sample: whether it shows
+    _asking: set[object] = field(default_factory=set)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def carry(self, wanted: Wanted, *, before_live: Callable[[Event], object]) -> Carried:
+        history: list[zoo.Event] = []
+        executed, shows, fresh = [], False, 0
+        address: tuple[object, ...] = (wanted.fresh_run,)
+        for step in wanted.plan:
+            number = wanted.again if len(executed) == len(wanted.plan) - 1 else 0
+            address = (*address, step.code)
+            history.append((step.rule, step.arguments))
+            try:
+                shows, was_asked = self._shown((address, number), history, before_live)
+            except Exception as stop:  # noqa: BLE001 - a value, as with real ones
+                return Carried(outcome=Outcome(executed=tuple(executed)), stopped=stop)
+            fresh += was_asked
+            executed.append(replace(step, samples=(number,)))
+            if shows:
+                break
+        replayed = len(executed) - fresh
+        failure = FAILURE if shows else None
+        return Carried(
+            outcome=Outcome(executed=tuple(executed), failure=failure, fresh_turns=fresh, replayed_turns=replayed)
+        )
+
+    def count(self, carried: Carried) -> Outcome:
+        if carried.stopped is not None:
+            raise carried.stopped
+        return carried.outcome
+
+    def _shown(self, key: object, history: list[zoo.Event], before_live: Callable[[Any], object]) -> tuple[bool, bool]:
+        """Whether the last event goes wrong, and whether that had to be asked."""
+        with self._changed:
+            self._changed.wait_for(lambda: key not in self._asking)
+            if key in self._known:
+                return self._known[key], False
+            self._asking.add(key)
+        try:
+            before_live(None)
+            sleep(LATENCY)  # the model
+            self._known[key] = self.defect.shows(history)
+            self.asked += 1
+            return self._known[key], True
+        finally:
+            with self._changed:
+                self._asking.discard(key)
+                self._changed.notify_all()
+
+
+def simulated(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) -> Took:
+    carrier = SimulatedCarrier(defect=defect, rules=rules)
+    side_by_side = Lanes(carrier=carrier, lanes=lanes)
+    started = perf_counter()
+    try:
+        found = explore(
+            side_by_side,
+            pinned={"documented": defect.documented},
+            plans=FIND.plans,
+            plan_turns=search.PLAN_TURNS,
+            seed=0,
+        )
+        seconds = perf_counter() - started
+    finally:
+        side_by_side.close()
+    return Took(seconds=seconds, asked=carrier.asked, found=told(found))
