@@ -248,14 +248,14 @@ def turns_asked(spent: Spent) -> str:
 
 
 def asked_line(spent: Spent) -> str:
-    """Calls, tokens, price and time; what is nothing is left out."""
-    return listed(
+    """Calls, tokens, price and time; what is nothing is left out, and the time where all is."""
+    asked = listed(
         counted(spent.model_calls, "model call") if spent.model_calls else "",
         counted(spent.tokens, "token") if spent.tokens else "",
         price(spent.cost_usd) if spent.model_calls or spent.cost_usd != 0 else "",
         counted(spent.server_starts, "server start") if spent.server_starts else "",
-        time_text(spent.seconds),
     )
+    return listed(asked, time_text(spent.seconds)) if asked or spent.fresh_turns else ""
 
 
 def tried_line(record: ExplorationRecord, finding: Finding | None) -> str:
