@@ -3,30 +3,26 @@
 The zoo met by real sessions, as in `real`; how far lanes can get at all is told by simulated ones that cost nothing.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Any
 
 from pytest_aitest import Provider
-from pytest_aitest.conversation.tree import Event
-from pytest_aitest.exploration.lanes import Lanes
 from pytest_aitest.exploration.run import Limits
 from pytest_aitest.search.exploration import Exploration
 from pytest_aitest.search.explore import explore
-from pytest_aitest.search.foresight import Wanted
-from pytest_aitest.search.runner import Outcome, Rule
+from pytest_aitest.search.plan import Plan
 from pytest_aitest.stateful.values import StrategyRule
 
 from . import real, search, slow_bank, zoo
-from .simulated import FAILURE
+from .simulated_lanes import SimulatedLanes
 from .slow_bank import LATENCY, slowed
 from .table import Row
 from .zoo import Defect
 
-EVERY = 12
+EVERY = 15
 LANES = (1, 2, 4, 8)
 MANY_LANES = 64
 FIND = Limits(plans=600, plan_turns=search.PLAN_TURNS)
@@ -55,6 +51,10 @@ def told(found: Exploration) -> tuple[Any, ...]:
     assert found.stopped is None, found.stopped
     findings = [(each.plan, each.failure.check, each.is_minimal, each.rate) for each in found.findings]
     return found.tried, findings, found.pairs
+
+
+def plans_of(found: tuple[Any, ...]) -> list[Plan]:
+    return [finding[0] for finding in found[1]]
 
 
 @cache
@@ -96,10 +96,30 @@ def finding() -> list[Row]:
     one, *more = [met(lanes) for lanes in LANES]
     assert all(each.found == one.found for each in more), "lanes change what is found"
     rows = [beside(one, took, lanes, "find, shrink and confirm", of_sample()) for lanes, took in zip(LANES[1:], more)]
-    most = Took.all_of([simulated(*each, lanes=MANY_LANES) for each in sample().values()])
-    assert [each[1] for each in most.found] == [each[1] for each in one.found]
-    limit = beside(one, most, MANY_LANES, "the same, simulated: what this search can reach", of_sample())
-    return [*rows, replace(limit, measured_on="the same defects, sessions and servers that take no time")]
+    return [*rows, limit()]
+
+
+def limit() -> Row:
+    """How far lanes can get with this search: where nothing but the model takes time."""
+    one, eight, many = (simulated(lanes) for lanes in (1, 8, MANY_LANES))
+    assert one.found == eight.found == many.found
+    assert [plans_of(each) for each in one.found] == [plans_of(each) for each in met(1).found]
+    return replace(
+        beside(one, many, MANY_LANES, "the same, simulated: what this search can reach"),
+        measured_on="the same defects and latency; all else takes no time",
+        figures=f"{one}; {many} (8 lanes: {eight.seconds:.0f} s, {one.seconds / eight.seconds:.1f} times faster)",
+    )
+
+
+def simulated(lanes: int) -> Took:
+    return Took.all_of([simulated_one(*each, lanes=lanes) for each in sample().values()])
+
+
+def simulated_one(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) -> Took:
+    runner = SimulatedLanes(defect=defect, rules=rules, lanes=lanes)
+    pinned = {"documented": defect.documented}
+    found = explore(runner, pinned=pinned, plans=FIND.plans, plan_turns=search.PLAN_TURNS, seed=0)
+    return Took(seconds=runner.moments * LATENCY, asked=runner.asked, found=told(found))
 
 
 def finding_nothing() -> list[Row]:
@@ -116,7 +136,7 @@ def correct(lanes: int) -> Took:
     return Took(seconds=perf_counter() - started, asked=len(made.runner.fresh), found=told(found))
 
 
-def beside(one: Took, took: Took, lanes: int, what: str, measured_on: str) -> Row:
+def beside(one: Took, took: Took, lanes: int, what: str, measured_on: str = "") -> Row:
     return Row(
         what=f"{lanes} lanes beside 1: {what}",
         measured_on=measured_on,
@@ -142,89 +162,3 @@ def beside_hypothesis() -> list[Row]:
         )
         for lanes in (1, 8)
     ]
-
-
-# Simulated ones
-
-
-@dataclass(frozen=True, kw_only=True)
-class Carried:
-    """A plan that was carried out; see `exploration.lanes.Carried`."""
-
-    outcome: Outcome
-    stopped: Exception | None = None
-
-
-@dataclass(kw_only=True)
-class SimulatedCarrier:
-    """Plans on an agent that shows its defect wherever it can; what one thread asks, the others wait for."""
-
-    defect: Defect
-    rules: Sequence[Rule]
-    asked: int = 0
-    _known: dict[object, bool] = field(default_factory=dict)  # by history and sample: whether it shows
-    _asking: set[object] = field(default_factory=set)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def carry(self, wanted: Wanted, *, before_live: Callable[[Event], object]) -> Carried:
-        history: list[zoo.Event] = []
-        executed, shows, fresh = [], False, 0
-        address: tuple[object, ...] = (wanted.fresh_run,)
-        for step in wanted.plan:
-            number = wanted.again if len(executed) == len(wanted.plan) - 1 else 0
-            address = (*address, step.code)
-            history.append((step.rule, step.arguments))
-            try:
-                shows, was_asked = self._shown((address, number), history, before_live)
-            except Exception as stop:  # noqa: BLE001 - a value, as with real ones
-                return Carried(outcome=Outcome(executed=tuple(executed)), stopped=stop)
-            fresh += was_asked
-            executed.append(replace(step, samples=(number,)))
-            if shows:
-                break
-        replayed = len(executed) - fresh
-        failure = FAILURE if shows else None
-        return Carried(
-            outcome=Outcome(executed=tuple(executed), failure=failure, fresh_turns=fresh, replayed_turns=replayed)
-        )
-
-    def count(self, carried: Carried) -> Outcome:
-        if carried.stopped is not None:
-            raise carried.stopped
-        return carried.outcome
-
-    def _shown(self, key: object, history: list[zoo.Event], before_live: Callable[[Any], object]) -> tuple[bool, bool]:
-        """Whether the last event goes wrong, and whether that had to be asked."""
-        with self._changed:
-            self._changed.wait_for(lambda: key not in self._asking)
-            if key in self._known:
-                return self._known[key], False
-            self._asking.add(key)
-        try:
-            before_live(None)
-            sleep(LATENCY)  # the model
-            self._known[key] = self.defect.shows(history)
-            self.asked += 1
-            return self._known[key], True
-        finally:
-            with self._changed:
-                self._asking.discard(key)
-                self._changed.notify_all()
-
-
-def simulated(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) -> Took:
-    carrier = SimulatedCarrier(defect=defect, rules=rules)
-    side_by_side = Lanes(carrier=carrier, lanes=lanes)
-    started = perf_counter()
-    try:
-        found = explore(
-            side_by_side,
-            pinned={"documented": defect.documented},
-            plans=FIND.plans,
-            plan_turns=search.PLAN_TURNS,
-            seed=0,
-        )
-        seconds = perf_counter() - started
-    finally:
-        side_by_side.close()
-    return Took(seconds=seconds, asked=carrier.asked, found=told(found))

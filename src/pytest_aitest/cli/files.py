@@ -3,6 +3,7 @@
 Knows no formats.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,11 +57,15 @@ def check(sources: Sequence[Path], targets: dict[str, Path]) -> None:
             raise CommandError(
                 f"--{name} {path} would overwrite {other}, which is read or written too. Give the path of another file."
             )
-        if not path.parent.is_dir():
+        if not _is_folder(path.parent):
             raise CommandError(f"--{name} {path}: there is no folder {path.parent}. Make it, or give another path.")
-        if path.is_dir():
+        if _is_folder(path):
             raise CommandError(f"--{name} {path} is a folder. Give the path of a file in it.")
         taken[path.resolve()] = f"--{name}"
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for what can't be a path
 
 
 def write(path: Path, text: str) -> None:

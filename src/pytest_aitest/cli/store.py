@@ -38,8 +38,8 @@ def add_to(commands: Any) -> None:
         "stats",
         _stats,
         "say what a store holds",
-        ", and what a run saves that takes all of it from there. Turns are what agents answered, calls what tests asked "
-        "of tools themselves, looks what invariants did; histories are the points in conversations where they did so.",
+        ", and what a run saves that takes all of it from there. Turns are what agents answered, calls what tests "
+        "asked of tools themselves, looks what invariants did; histories are where in conversations they did so.",
     )
     export = action("export", _export, "write a store as JSON", ", which can be read, compared and imported again.")
     export.add_argument("--output", type=Path, metavar="FILE", help="where to; without it, to standard output")
@@ -59,9 +59,12 @@ def add_to(commands: Any) -> None:
 
 
 def _days(text: str) -> int:
-    days = int(text) if text.isascii() and text.isdigit() and len(text) < len("1,000,000") else 0
+    try:
+        days = int(text)
+    except ValueError:
+        days = 0
     if days < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days. Give 1 or more, or leave the option out.")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days. Give 1 or more, or leave it out.")
     return days
 
 

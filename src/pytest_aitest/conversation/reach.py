@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import random
+import re
 import sys
 import sysconfig
 import types
@@ -24,6 +25,7 @@ MOST = 10_000
 """How many things are reached at most."""
 
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT")
+_FAST = re.compile("(?:LOAD|STORE)_FAST")
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD")
 _OURS = str(Path(__file__).parents[1])
 _LIBRARY = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
@@ -201,9 +203,7 @@ class _Names:
         last: Reference | None = None  # what the instructions before left, where that is known
         imported: Reference | None = None  # of which names are still to come
         constants: list[Any] = [0, None]
-        for instruction in dis.get_instructions(code):
-            kind, argument = instruction.opname, instruction.argval
-            name = argument[0] if isinstance(argument, tuple) and argument else argument
+        for kind, name in _instructions(code):
             if kind in _ATTRIBUTES and last is not None and isinstance(last.value, types.ModuleType):
                 last = _attribute(last.value, name)
                 continue
@@ -213,13 +213,23 @@ class _Names:
                 self.used.append(last)
             last = None
             if kind in ("LOAD_CONST", "LOAD_SMALL_INT"):
-                constants = [constants[-1], argument]
+                constants = [constants[-1], name]
             elif kind == "IMPORT_NAME":
                 last = imported = _imported(name, level=constants[0], package=self.package, has_list=bool(constants[1]))
             elif kind == "IMPORT_FROM" and imported is not None and isinstance(imported.value, types.ModuleType):
                 last = _attribute(imported.value, name)
             elif kind.startswith(_LOADS) and isinstance(name, str):
                 last = self.known.get(name)
+
+
+def _instructions(code: types.CodeType) -> Iterator[tuple[str, Any]]:
+    """What code does, one name at a time: since Python 3.13, an instruction may load or store two."""
+    for instruction in dis.get_instructions(code):
+        kinds = _FAST.findall(instruction.opname)
+        if len(kinds) > 1:
+            yield from zip(kinds, instruction.argval, strict=True)
+        else:
+            yield instruction.opname, instruction.argval
 
 
 def _attribute(module: types.ModuleType, name: str) -> Reference | None:

@@ -1,7 +1,7 @@
 """Several conversations at once: what the search will want to know next is found out while it waits for an answer.
 
-The search asks one question after another, as with one lane, and gets the same answers; only sooner. Lane 0 is the
-thread that asks: what nobody has begun, it carries out itself. Knows threads, and nothing of what a plan does.
+The search asks one question after another, as with one lane. Lane 0, the thread that asks, carries out each itself, and
+need not ask again what other lanes have asked live until then. Knows threads, and nothing of what a plan does.
 """
 
 import contextvars
@@ -33,12 +33,17 @@ class Carried(Protocol):
         """Why it came to no end."""
         ...
 
+    @property
+    def unknowable(self) -> str | None:
+        """Why it was in vain for whoever carries it out again."""
+        ...
+
 
 Taken = TypeVar("Taken", bound=Carried)
 
 
 class Carrier(Protocol[Taken]):
-    """Carries plans out, for several threads at once."""
+    """Carries plans out, for several threads at once; what one has asked live, the others know."""
 
     @property
     def rules(self) -> Sequence[Rule]: ...
@@ -53,22 +58,11 @@ class Carrier(Protocol[Taken]):
 
 
 @dataclass(eq=False)
-class _Job(Generic[Taken]):
-    """A question that somebody is at, or has answered."""
+class _Job:
+    """A question that somebody is at."""
 
     wanted: Wanted
     is_wanted: bool = True
-    is_over: bool = False
-    carried: Taken | None = None
-    error: BaseException | None = None  # no Exception, which are values in `carried`
-
-    @property
-    def is_answered(self) -> bool:
-        return self.carried is not None and self.carried.stopped is None
-
-    @property
-    def was_given_up(self) -> bool:
-        return self.carried is not None and isinstance(self.carried.stopped, UnwantedError)
 
 
 @dataclass(kw_only=True)
@@ -86,10 +80,10 @@ class Lanes(Generic[Taken]):
     may_hurry: Callable[[], bool] = lambda: True
     why_alone: str | None = None  # what it said; None: nothing has gone live yet
     _upcoming: Callable[..., list[Wanted]] | None = None
-    _jobs: dict[object, _Job[Taken]] = field(default_factory=dict)  # by the question, until the search has the answer
+    _jobs: dict[object, _Job] = field(default_factory=dict)  # under way, by the question
     _answers: dict[object, Outcome] = field(default_factory=dict)
-    _running: int = 0
-    _asked: _Job[Taken] | None = None  # what the search waits for; meanwhile it can be looked at
+    _unanswered: set[object] = field(default_factory=set)  # what another lane came to no end with
+    _asked: _Job | None = None  # what the search waits for; meanwhile it can be looked at
     _confirmed: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -120,52 +114,49 @@ class Lanes(Generic[Taken]):
         return self._answer(Wanted(plan=plan, fresh_run=self._confirmed))
 
     def _answer(self, wanted: Wanted) -> Outcome:
-        job = self._found_out(wanted)
-        while job.was_given_up:  # it was given up before it was asked for
-            job = self._found_out(wanted)
-        if job.error is not None:
-            raise job.error
-        assert job.carried is not None
-        return self.carrier.count(job.carried)
+        """Carry it out here, after whoever is at it: what they have asked is known then, and what went wrong is not.
 
-    def _found_out(self, wanted: Wanted) -> _Job[Taken]:
+        So whatever a rule does is done in the test's own thread, and nothing depends on what another thread may do.
+        """
         with self._changed:
-            job, is_ours = self._jobs.get(wanted.key), False
-            if job is None:
-                job, is_ours = self._begun(wanted), True
-            self._asked, job.is_wanted = job, True
-            if not (is_ours or job.is_over):
+            while (job := self._jobs.get(wanted.key)) is not None:
+                self._asked, job.is_wanted = job, True
                 self._look_ahead()
-        if is_ours:
-            self._carry(job)
-        with self._changed:
-            self._changed.wait_for(lambda: job.is_over)
-            self._asked = None
-            self._jobs.pop(wanted.key, None)
-        return job
-
-    def _begun(self, wanted: Wanted) -> _Job[Taken]:
-        job = self._jobs[wanted.key] = _Job(wanted)
-        self._running += 1
-        return job
-
-    def _carry(self, job: _Job[Taken]) -> None:
+                self._changed.wait()
+            job = self._asked = self._begun(wanted)
         try:
-            job.carried = self.carrier.carry(job.wanted, before_live=partial(self._goes_live, job))
-        except BaseException as error:  # noqa: BLE001 - for whoever asks for it, if anybody does
-            job.error = error
-        with self._changed:
-            job.is_over = True
-            self._running -= 1
-            if job.carried is not None and job.is_answered:
-                self._answers[job.wanted.key] = replace(job.carried.outcome, evidence=None)
-            elif job.was_given_up:
-                self._jobs.pop(job.wanted.key, None)
-            if job is not self._asked and (job.is_answered or job.was_given_up):
-                self._look_ahead()
-            self._changed.notify_all()
+            return self.carrier.count(self._carried(job))
+        finally:
+            with self._changed:
+                self._asked = None
 
-    def _goes_live(self, job: _Job[Taken], event: Event) -> None:
+    def _begun(self, wanted: Wanted) -> _Job:
+        job = self._jobs[wanted.key] = _Job(wanted)
+        return job
+
+    def _carried(self, job: _Job) -> Taken:
+        carried: Taken | None = None
+        try:
+            carried = self.carrier.carry(job.wanted, before_live=partial(self._goes_live, job))
+        finally:
+            with self._changed:
+                del self._jobs[job.wanted.key]
+                self._note(job, carried)
+                self._changed.notify_all()
+        return carried
+
+    def _note(self, job: _Job, carried: Taken | None) -> None:
+        """Learn from a plan that somebody was at; there is room for another one now."""
+        if carried is not None and carried.stopped is None:
+            self._answers[job.wanted.key] = replace(carried.outcome, evidence=None)
+        elif carried is None or not isinstance(carried.stopped, UnwantedError):
+            self._unanswered.add(job.wanted.key)
+        if carried is not None and carried.unknowable:
+            self.why_alone = self.why_alone or carried.unknowable
+        if job is not self._asked:
+            self._look_ahead()
+
+    def _goes_live(self, job: _Job, event: Event) -> None:
         with self._changed:
             self.why_alone = self.why_alone or self.why_one_lane(event)
             if job is self._asked:  # lane 0 will be busy for a while
@@ -179,9 +170,9 @@ class Lanes(Generic[Taken]):
             return
         urgent = self._upcoming(lambda wanted: self._answers.get(wanted.key), most=self.lanes)
         for wanted in urgent:
-            if self._running < self.lanes and wanted.key not in self._jobs:
-                self._threads.submit(self._context.copy().run, self._carry, self._begun(wanted))
-        if self._running == self.lanes:
+            if len(self._jobs) < self.lanes and wanted.key not in self._jobs.keys() | self._unanswered:
+                self._threads.submit(self._context.copy().run, self._carried, self._begun(wanted))
+        if len(self._jobs) == self.lanes:
             still_urgent = {wanted.key for wanted in urgent}
             for key, job in self._jobs.items():
                 job.is_wanted = key in still_urgent or job is self._asked

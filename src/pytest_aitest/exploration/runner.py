@@ -56,6 +56,12 @@ class Carried:
     stopped: Exception | None = None  # why it came to no end
 
     @property
+    def unknowable(self) -> str | None:
+        """Why nothing of it can be replayed."""
+        pasts = [attempt.subject.session.past for attempt, _ in self.conversations]
+        return next((past.unknowable for past in pasts if past.unknowable), None)
+
+    @property
     def past(self) -> Past:
         """That of the last one."""
         return self.conversations[-1][0].subject.session.past
@@ -101,6 +107,7 @@ class TreeRunner:
     _lost: int = 0  # turns of plans that came to no end
     _by_chance: dict[str, list[str]] = field(default_factory=dict)
     _confirmed: int = 0
+    _roots: dict[str, Node] = field(default_factory=dict)  # of what is asked anew from its start
     _first_answers: FirstAnswers = field(default_factory=FirstAnswers)
     _acquitted: set[bytes] = field(default_factory=set)  # histories that failed, and did not when all was live
 
@@ -124,10 +131,12 @@ class TreeRunner:
     def carry(self, wanted: Wanted, *, before_live: Callable[[Event], object] = lambda _: None) -> Carried:
         """Carry out a plan, for which several threads may ask at once; it counts for nothing until `count`.
 
+        What one of them has asked live is replayed for the others, also of a fresh run with the same number.
+
         `before_live` is called before each event that goes live, and may raise `StopSearchError`.
         """
         if wanted.fresh_run:
-            root = self.root.apart(f"confirm {wanted.fresh_run}")
+            root = self._apart(f"confirm {wanted.fresh_run}")
             return self._carried_out(wanted.plan, root, before_live=before_live)
         again, plan = wanted.again, wanted.plan
         carried = self._carried_out(plan, self.root, again=again, before_live=before_live)
@@ -137,7 +146,7 @@ class TreeRunner:
         if outcome.failure is None or carried.stopped is not None:
             return carried
         if carried.past.differences and history not in self._acquitted:
-            root = self.root.apart(f"acquit {history.hex()}")
+            root = self._apart(f"acquit {history.hex()}")
             carried = carried.and_then(self._carried_out(outcome.executed, root, before_live=before_live))
             if carried.stopped is not None:
                 return carried
@@ -146,6 +155,9 @@ class TreeRunner:
             outcome = replace(outcome, evidence=carried.outcome.evidence)
         failure = None if history in self._acquitted else outcome.failure
         return replace(carried, outcome=replace(outcome, failure=failure))
+
+    def _apart(self, name: str) -> Node:
+        return self._roots.setdefault(name, self.root.apart(name))
 
     def count(self, carried: Carried) -> Outcome:
         """Remember what was seen on the way. Fresh is what the search has not come across before, whoever asked it.
@@ -203,6 +215,7 @@ class TreeRunner:
                 _, aside = hosted(lambda: attempt.run(plan, again=again))
             finally:
                 past.release()
+                self._note_differences(past)
             conversations.append((attempt, aside))
             attempt.ours = gate.stop or attempt.ours  # the user's code may have swallowed it
             return attempt

@@ -10,12 +10,13 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
+from pytest_aitest.conversation.keys import UnkeyableError
 from pytest_aitest.conversation.reach import draws_lots
 from pytest_aitest.conversation.tree import Event
 
@@ -24,6 +25,7 @@ _FIXED = (
     *(enum.Enum, re.Pattern, PurePath, BaseModel, functools.partial),
     *(types.ModuleType, types.BuiltinFunctionType, types.MappingProxyType),
 )
+_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DECLARATIONS = {"pytestmark", "checks", "explore_marks"}  # read before anything runs
 _FRAMEWORKS = ("hypothesis", "pytest", "_pytest", "pytest_aitest")
 
@@ -51,13 +53,29 @@ def why_not_beside_itself(kind: type, *, above: tuple[type, ...] = (object,)) ->
 
 def why_not_beside_others(event: Event) -> str:
     """Why what an event asks can't be asked beside others; empty where it can."""
+    try:
+        _ = event.key
+    except UnkeyableError as error:
+        return (
+            f"the agent holds {error}, which can't be compared, so what one conversation asks tells no other anything."
+        )
     model = None if event.agent is None else event.agent.provider.model
-    if callable(model) and draws_lots(model):
+    if callable(model) and _draws_lots(model):
         return (
             f"model function {getattr(model, '__name__', type(model).__name__)!r} draws from the global `random`, "
             "which has one state for all lanes. With a random.Random of its own it could be asked in several."
         )
     return ""
+
+
+def _draws_lots(model: Hashable) -> bool:
+    try:
+        return _once(model)
+    except TypeError:  # an object that compares by value may have no hash
+        return draws_lots(model)
+
+
+_once = functools.lru_cache(maxsize=64)(draws_lots)  # asked at each live turn, and slow for a large module
 
 
 def _is_fixed(name: str, value: Any) -> bool:
@@ -71,18 +89,44 @@ def _is_fixed(name: str, value: Any) -> bool:
 
 
 def _set_by_methods(kind: type) -> Iterator[tuple[str, str]]:
-    """What methods of `kind` set on anything but their own instance, and that stands on the class."""
+    """What methods of `kind` set on a class, or on anything but their own instance if it stands on the class."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):  # made in a shell, or by a program
         return
     names = {name for parent in kind.__mro__[:-1] for name in vars(parent)}
-    for method in ast.walk(tree):
-        if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef):
+    classes = {parent.__name__ for parent in kind.__mro__}
+    functions = [node for node in ast.walk(tree) if isinstance(node, _FUNCTION)]
+    inner = {part for function in functions for part in ast.walk(function) if part is not function}
+    for method in functions:
+        if method in inner:  # seen with the method that it is in, whose `self` it knows
             continue
+        first = method.args.args[0].arg if method.args.args else ""
         is_of_class = any(isinstance(each, ast.Name) and each.id == "classmethod" for each in method.decorator_list)
-        own = "" if is_of_class or not method.args.args else method.args.args[0].arg
-        for node in ast.walk(method):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in names:
-                is_own = isinstance(node.value, ast.Name) and node.value.id == own
-                yield from () if is_own else ((method.name, node.attr),)
+        for target, name in _targets(method):
+            is_class = _is_class(target, first, classes | ({first} if is_of_class else set()))
+            is_own = isinstance(target, ast.Name) and target.id == first
+            if is_class or (name in names and not is_own):
+                yield method.name, name
+
+
+def _targets(method: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    """Whose attributes code sets or deletes, and which."""
+    for node in ast.walk(method):
+        match node:
+            case ast.Attribute(value=target, attr=name, ctx=ast.Store() | ast.Del()):
+                yield target, name
+            case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[target, ast.Constant(value=str(name)), *_]):
+                yield target, name
+
+
+def _is_class(node: ast.expr, own: str, classes: set[str]) -> bool:
+    """Whether it is one of `classes`, or that of `own`."""
+    match node:
+        case ast.Name(id=name):
+            return name in classes
+        case ast.Call(func=ast.Name(id="type"), args=[ast.Name(id=name)]):
+            return name == own
+        case ast.Attribute(value=ast.Name(id=name), attr="__class__"):
+            return name == own
+    return False

@@ -7,7 +7,7 @@ Safe for several processes and threads. Knows rows, and nothing of what is in th
 import json
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from pytest_aitest.values.errors import StoreError
 
 from .file import APPLICATION_ID, RESTORE, Mode, check, cut_off, journal_of, may_write
 
-VERSION = 1
+_VERSION = 1
 _BUSY_SECONDS = 30.0
 _SCHEMA = """
 CREATE TABLE samples (
@@ -129,9 +129,9 @@ class Database:
             if self.path.stat().st_size == 0:
                 self._make()
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION:
+        if version != _VERSION:
             raise StoreError(
-                f"{self.path} is a store of version {version}, and this pytest-aitest reads version {VERSION}. "
+                f"{self.path} is a store of version {version}, and this pytest-aitest reads version {_VERSION}. "
                 "Use the pytest-aitest that wrote it, or the path of another file."
             )
 
@@ -142,7 +142,7 @@ class Database:
                 for statement in _SCHEMA.split(";\n"):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                self._connection.execute(f"PRAGMA user_version={VERSION}")
+                self._connection.execute(f"PRAGMA user_version={_VERSION}")
             self._connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
@@ -209,11 +209,13 @@ class Database:
         """A table of names and values."""
         return dict(self.read(f"SELECT * FROM {table}"))  # noqa: S608 - our own
 
-    def descriptions(self, digests: Collection[str]) -> dict[str, Any]:
-        """Events by their digests."""
-        marks = ", ".join("?" * len(digests))
-        found = self.read(f"SELECT * FROM events WHERE digest IN ({marks})", *digests)  # noqa: S608 - question marks
-        return {str(digest): json.loads(description) for digest, description in found}
+    def descriptions(self, history: str) -> list[Any]:
+        """The events that are recorded after a history, in the order in which they first were."""
+        query = (
+            "SELECT description FROM events JOIN samples ON event=digest WHERE history=? "
+            "GROUP BY digest ORDER BY min(samples.id)"
+        )
+        return [json.loads(description) for (description,) in self.read(query, history)]
 
     def last_id(self) -> int:
         """The number of the sample that was recorded last."""

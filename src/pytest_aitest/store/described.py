@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from pytest_aitest.conversation.tree import Called, Event
 from pytest_aitest.values.agent import Agent, MCPServer, Provider
 from pytest_aitest.values.secrets import hide_within
 
-from .encoded import callable_encoded, canonical, encoded, home_of, sha256
+from .callables import callable_encoded, home_of
+from .encoded import canonical, encoded, sha256
 
 Description = dict[str, Any]
 
@@ -206,17 +207,3 @@ def _content(path: Path) -> str:
 @functools.lru_cache(maxsize=1024)
 def _content_of(path: Path, _version: tuple[int, int]) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], *, within: tuple[str, ...] = ()) -> Iterator[Any]:
-    """Where two descriptions differ: (path, value before, value now), in the order of their fields."""
-    for name in dict.fromkeys([*now, *before]):
-        one, other = before.get(name), now.get(name)
-        place = (*within, name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from differences(one, other, within=place)
-        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-            keyed = ({str(number): part for number, part in enumerate(parts)} for parts in (one, other))
-            yield from differences(*keyed, within=place)
-        elif canonical(one) != canonical(other):
-            yield place, one, other

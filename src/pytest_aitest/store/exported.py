@@ -5,13 +5,16 @@ import re
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
+from pytest_aitest.conversation.tree import EventOutcome
 from pytest_aitest.values.errors import StoreError
 from pytest_aitest.values.plain import one_line
+from pytest_aitest.values.transcript import Turn
 
 from .database import Database, Met, Row, WriteError
 from .descent import descended, loose_ends
@@ -22,25 +25,36 @@ from .node import ROOT, history_beginning
 from .outcomes import read
 from .shelf import row_of
 
-FORMAT = "pytest-aitest store"
-VERSION = 1
+_FORMAT = "pytest-aitest store"
+_VERSION = 1
 _SHORT = 12  # hex digits that tell an event
 # What no encoding has, what controls a terminal, and what breaks or reorders a line.
 _UNSHOWN = re.compile("[\ud800-\udfff\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
+def _encodable(text: str) -> str:
+    text.encode()
+    return text
+
+
+# What a database can hold.
+_Text = Annotated[str, AfterValidator(_encodable)]
+_Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Day = Annotated[str, Field(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Meeting:
-    test: str
-    number: int
-    day: str
+    test: _Text
+    number: _Whole
+    day: _Day
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Beginning:
     """A conversation that goes on from other messages, or apart from all others."""
 
-    after: str
+    after: _Text
     how: dict[str, Any]
 
 
@@ -48,12 +62,12 @@ class _Beginning:
 class _Entry:
     """A sample."""
 
-    after: str  # a history; "" where nothing has happened yet
+    after: _Text  # a history; "" where nothing has happened yet
     event: str
-    occurrence: int
+    occurrence: _Whole
     is_look: bool
     outcome: dict[str, Any]
-    recorded: str
+    recorded: _Day
     tools: dict[str, str]
     labels: list[str]
     met: list[_Meeting]
@@ -66,8 +80,8 @@ class _Export:
     events: dict[str, Description]
     beginnings: list[_Beginning]
     entries: list[_Entry]
-    seeds: dict[str, int]
-    tool_lists: dict[str, str]
+    seeds: dict[_Text, _Whole]
+    tool_lists: dict[_Text, _Text]
 
 
 _EXPORT = TypeAdapter(_Export)
@@ -99,8 +113,8 @@ def _export(database: Database) -> _Export:
 
     starts = [ROOT, *loose_ends(rows, beginnings)]
     return _Export(
-        format=FORMAT,
-        version=VERSION,
+        format=_FORMAT,
+        version=_VERSION,
         events={digest[:_SHORT]: description for digest, description in events.items()},
         beginnings=[
             _Beginning(after=before, how=json.loads(how))
@@ -146,11 +160,11 @@ def imported(text: str, path: Path, *, source: str) -> int:
     export = _checked(text, source)
     try:
         digests = {digest_of(description)[:_SHORT]: digest_of(description) for description in export.events.values()}
+        if digests.keys() != export.events.keys():
+            raise ValueError("an event is not what its digest says")  # noqa: TRY301 - as all that is wrong with it
         rows = [(_row(entry, digests), entry.met) for entry in export.entries]
-    except (KeyError, ValueError, RecursionError) as error:
-        raise _damaged(source, f"{type(error).__name__} {one_line(str(error), most=200)}") from None
-    if digests.keys() != export.events.keys():
-        raise _damaged(source, "an event is not what its digest says")
+    except (ValueError, RecursionError) as error:
+        raise _damaged(source, one_line(str(error), most=200)) from None
     with closing(Database.open(path, "record")) as database:
         try:
             with database.writing():
@@ -182,8 +196,10 @@ def _add(database: Database, export: _Export, rows: list[tuple[Row, list[_Meetin
 
 
 def _row(entry: _Entry, digests: dict[str, str]) -> Row:
+    if entry.event not in digests:
+        raise ValueError(f"an entry is of event {entry.event!r}, which it does not tell")
     outcome = canonical(entry.outcome)
-    read(outcome)  # or an error
+    _check(read(outcome))
     return row_of(
         history=entry.after,
         event=digests[entry.event],
@@ -196,18 +212,28 @@ def _row(entry: _Entry, digests: dict[str, str]) -> Row:
     )
 
 
+def _check(outcome: EventOutcome) -> None:
+    """Refuse what a database can't hold, or nobody count with."""
+    if isinstance(outcome, Turn):
+        _encodable(outcome.model)
+        if max(outcome.model_calls, outcome.prompt_tokens, outcome.completion_tokens) >= 2**63:
+            raise ValueError("a number is too large")
+        if not isfinite(outcome.cost_usd or 0):
+            raise ValueError("a cost is no number")
+
+
 def _checked(text: str, source: str) -> _Export:
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         why = error if isinstance(error, ValueError) else "it is nested too deeply"
         raise StoreError(f"{source} is no JSON: {why}. Give a file that `pytest-aitest store export` wrote.") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise StoreError(f"{source} is JSON, but no store. Give a file that `pytest-aitest store export` wrote.")
-    if data.get("version") != VERSION:
+    if data.get("version") != _VERSION:
         raise StoreError(
             f"{source} is of version {one_line(str(data.get('version')), most=40)}, and this pytest-aitest reads "
-            f"version {VERSION}. Import it with the one that wrote it, or export it anew."
+            f"version {_VERSION}. Import it with the one that wrote it, or export it anew."
         )
     try:
         return _EXPORT.validate_python(data)

@@ -22,7 +22,7 @@ def check(path: Path, mode: Mode) -> None:
     Raises:
         StoreError: It is no store, or may not be used so.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib's raises for what can't be a path
         raise StoreError(f"{path} is a folder, and a store is a file. Give the path of a file in it.")
     header = _header(path, mode)
     if header[: len(_MAGIC)] != _MAGIC and (header or mode == "replay"):
@@ -44,8 +44,14 @@ def existing(path: Path) -> Path:
     Raises:
         StoreError: Nothing is.
     """
-    if not path.exists():
-        raise StoreError(f"There is no store {path}. Give the path of one; `pytest --aitest-store PATH` makes it.")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"There is no store {path}. Give the path of one; `pytest --aitest-store PATH` makes it."
+        ) from None
+    except OSError:
+        pass  # told when it is opened
     return path
 
 

@@ -13,8 +13,6 @@ from .file import Mode
 from .node import ROOT, StoredNode
 from .shelf import Shelf
 
-__all__ = ["Mode", "Store", "StoredNode"]
-
 
 class Store(Shelf):
     """A file of samples, as one process of a run uses it."""
@@ -37,7 +35,7 @@ class Store(Shelf):
             database.close()
             raise
 
-    def root(self, test: str, *, shares: bool) -> "StoredNode":
+    def root(self, test: str, *, shares: bool) -> StoredNode:
         """Where the conversations of a test begin; one that `shares` meets what other tests recorded, too."""
         test = _unicode(test)
         with self.lock:
@@ -52,9 +50,8 @@ class Store(Shelf):
 
     def keep_seed(self, test: str, seed: int) -> None:
         """Remember it for the next run."""
-        self.written_with(
-            lambda database: database.write("INSERT OR REPLACE INTO seeds VALUES (?, ?)", _unicode(test), seed)
-        )
+        statement = "INSERT OR REPLACE INTO seeds VALUES (?, ?)"
+        self.write_with(lambda database: database.write(statement, _unicode(test), seed))
 
     def mean_turn(self, model: str) -> MeanTurn | None:
         """What a turn of a model costs, by what is recorded; nothing where nothing is."""

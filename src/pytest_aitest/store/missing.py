@@ -14,7 +14,8 @@ from pytest_aitest.values.plain import one_line
 from pytest_aitest.values.transcript import Turn
 
 from .database import Row
-from .described import Description, described, differences, digest_of
+from .described import Description, described, digest_of
+from .encoded import canonical
 from .node import StoredNode, look_described
 
 _MOST_TURNS = 8
@@ -59,11 +60,10 @@ def _why(node: Any, event: Event, *, is_look: bool) -> str:
         description = look_described(event) if is_look and isinstance(event, Called) else described(event)
     except UnkeyableError as error:
         return f"The agent holds {error}, which can't be compared, so nothing that it says is ever recorded."
-    rows = node.shelf.database.rows("history=?", node.history)
-    same = [row for row in rows if row.event == digest_of(description)]
-    if same:
+    database = node.shelf.database
+    if same := database.rows("history=? AND event=?", node.history, digest_of(description)):
         return _why_not(node, same)
-    recorded = _descriptions(node, rows, kind=description["kind"])
+    recorded = [each for each in database.descriptions(node.history) if each.get("kind") == description["kind"]]
     if not recorded:
         return "There the recorded conversation ends." if _is_known(node) else f"Nothing of {node.test} is in it."
     nearest = min(recorded, key=lambda each: _distance(each, description))
@@ -80,23 +80,30 @@ def _is_known(node: StoredNode) -> bool:
     return bool(node.history or node.shelf.database.met("test=?", node.test))
 
 
-def _descriptions(node: StoredNode, rows: Sequence[Row], *, kind: str) -> list[Description]:
-    """What is recorded there of that kind, in the order in which it was."""
-    known = node.shelf.database.descriptions({row.event for row in rows})
-    found = (known[digest] for digest in dict.fromkeys(row.event for row in rows) if digest in known)
-    return [description for description in found if description["kind"] == kind]
-
-
 def _distance(recorded: Description, asked: Description) -> tuple[bool, int]:
     words = ("prompt", "tool")
-    return any(recorded.get(word) != asked.get(word) for word in words), len(list(differences(recorded, asked)))
+    return any(recorded.get(word) != asked.get(word) for word in words), len(list(_differences(recorded, asked)))
 
 
-# The first difference
+# Differences
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], *, within: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Where two descriptions differ: (path, value before, value now), in the order of their fields."""
+    for name in dict.fromkeys([*now, *before]):
+        one, other = before.get(name), now.get(name)
+        place = (*within, name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            yield from _differences(one, other, within=place)
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            keyed = ({str(number): part for number, part in enumerate(parts)} for parts in (one, other))
+            yield from _differences(*keyed, within=place)
+        elif canonical(one) != canonical(other) or (name in before) != (name in now):
+            yield place, one, other
 
 
 def _difference(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    place, before, now = next(differences(recorded, asked))
+    place, before, now = next(_differences(recorded, asked))
     last = place[-1]
     if place == ("prompt",):
         return f"the words: recorded is {_shown(before, now)}, asked {_shown(now, before)}"

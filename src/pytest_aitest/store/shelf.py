@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from pytest_aitest.conversation.tree import Event, EventOutcome
 from pytest_aitest.values.agent import MCPServer
@@ -22,6 +23,8 @@ from .described import Description, server_described
 from .encoded import canonical, sha256
 from .file import Mode
 from .outcomes import outcome_digest, written
+
+_Written = TypeVar("_Written")
 
 
 def today() -> str:
@@ -105,49 +108,52 @@ class Shelf:
         with self.lock:
             tools = self._tools_of(event, outcome)
             row = _row(place, event, outcome, tools=tools, is_look=is_look)
-            kept, added = list[Row](), list[bool]()
 
-            def insert(database: Database) -> None:
+            def insert(database: Database) -> tuple[Row, bool]:
                 if self.mode == "refresh":
                     database.forget("history=? AND event=? AND id<=?", row.history, row.event, self.began)
                 same = "history=? AND event=? AND outcome_digest=? AND tools=?"
                 equal = database.rows(same, row.history, row.event, row.outcome_digest, row.tools) if is_look else []
-                kept.extend(equal[-1:] or [database.add_row(row)])
+                kept = equal[-1] if equal else database.add_row(row)
                 database.add_pairs("events", {place.digest: canonical(place.description)})
                 for pair in tools.items():
                     database.write("INSERT OR REPLACE INTO tool_lists VALUES (?, ?)", *pair)
-                database.add_met([place.met(number, kept[0])])
-                added.append(not equal)
+                database.add_met([place.met(number, kept)])
+                return kept, not equal
 
-            if not self.written_with(insert):
+            written = self.write_with(insert)
+            if written is None:
                 return None
-            self.added += sum(added)
-            return kept[0]
+            kept, is_new = written
+            self.added += is_new
+            return kept
 
-    def written_with(self, what: Callable[[Database], object] = lambda _: None) -> bool:
-        """Write in one go, with what waits; whether that succeeded. A failure is noted, and is the end of writing."""
+    def write_with(self, what: Callable[[Database], _Written]) -> _Written | None:
+        """Write in one go, with what waits; None where that failed, which is noted, and the end of writing."""
         with self.lock:
             if not self.writes:
-                return False
+                return None
+            written: _Written | None
             try:
                 with self.database.writing() as database:
                     for history, (before, description) in self._unwritten_beginnings.items():
                         database.add_beginning(history, before, description)
                     database.add_met(self._unwritten_met)
-                    what(database)
+                    written = what(database)
             except StoreError as error:
                 self.problems.append(
                     f"The store {self.database.path} could not be written: {error}. "
                     "What this run asked from then on is not in it."
                 )
+                written = None
             self._unwritten_met.clear()
             self._unwritten_beginnings.clear()
-            return not self.problems
+            return written
 
     def write_what_waits(self) -> None:
         """Write what was only noted."""
         if self._unwritten_met or self._unwritten_beginnings:
-            self.written_with()
+            self.write_with(lambda _: None)
 
     # What servers offer
 

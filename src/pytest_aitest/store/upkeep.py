@@ -87,8 +87,8 @@ def prune(path: Path, *, days: int | None, today: date | None = None) -> Pruned:
     Raises:
         StoreError: It can't be used; it is left as it was.
     """
-    before = existing(path).stat().st_size
-    with closing(Database.open(path, "record")) as database:
+    with closing(Database.open(existing(path), "record")) as database:
+        before = path.stat().st_size
         try:
             with database.writing():
                 removed = _forget_old(database, days, today or datetime.now(UTC).date()) + _forget_unreachable(database)

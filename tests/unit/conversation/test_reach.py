@@ -300,3 +300,20 @@ def test_numbers_of_things_do_not_grow_by_walking_them_twice() -> None:
     counts: Iterable[int] = (len(list(reached(Bank()))) for _ in range(2))
     first, second = counts
     assert first == second
+
+
+def test_names_that_are_used_side_by_side_are_all_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules: Any = types.ModuleType("rules_of_a_user")
+    exec("def fee(): return 1\ndef rate(): return 2", vars(rules))
+    monkeypatch.setitem(sys.modules, "rules_of_a_user", rules)
+
+    def together(prices: Any) -> Any:
+        from rules_of_a_user import fee, rate  # type: ignore[import-not-found, unused-ignore]
+
+        return prices(prices, fee, rate)
+
+    def at_once() -> Any:
+        import rules_of_a_user as ours; return ours.fee()  # noqa: E702, I001  # fmt: skip
+
+    assert holds(together, rules.fee, rules.rate)
+    assert holds(at_once, rules.fee)

@@ -1,12 +1,16 @@
 """The tree: nodes, events and their samples; and what one session takes from it and leaves in it."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pytest_aitest import Agent, Provider
+from pytest_aitest.conversation import past as past_module
 from pytest_aitest.conversation.keys import UnkeyableError
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.servers import ToolOutcome
@@ -398,3 +402,172 @@ def test_a_past_up_to_some_event_goes_its_own_way_from_there() -> None:
     assert len(long.events) == 2
     assert replayed(long.up_to(1), said("other")).outcome == turn("other")
     assert long.up_to(0).node is root
+
+
+# Asked once, by whichever thread comes first
+
+Result = TypeVar("Result")
+LIMIT_SECONDS = 20.0  # after which a thread is taken to wait for ever
+
+
+class Beside(Generic[Result]):
+    """A thread that does something, and what came of it."""
+
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self._function = function
+        self._outcome: list[Result] = []
+        self._thread = threading.Thread(target=lambda: self._outcome.append(self._function()), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Result:
+        self._thread.join(LIMIT_SECONDS)
+        assert not self._thread.is_alive(), "it waits for ever"
+        return self._outcome[0]
+
+
+def side(root: Node, **settings: Any) -> Past:
+    """A session that others ask beside."""
+    return past(root, asks_once=True, **settings)
+
+
+def somebody_waits() -> None:
+    until = time.monotonic() + LIMIT_SECONDS
+    while not past_module._ASKING._waiters:  # type: ignore[attr-defined]
+        assert time.monotonic() < until, "nobody waits"
+        time.sleep(0)
+
+
+def test_what_another_session_asks_at_this_moment_is_waited_for() -> None:
+    root = Node()
+    one, other = side(root), side(root)
+    assert one.replay(said()) is None
+    waiting = Beside(lambda: other.replay(said()))
+    somebody_waits()
+    one.add(said(), turn("once"))
+    one.release()
+    sample = waiting.result()
+    assert sample is not None
+    assert sample.outcome == turn("once")
+    assert (one.fresh, other.fresh, other.replayed) == (1, 0, 1)
+
+
+def test_it_is_waited_for_until_its_checks_have_looked() -> None:
+    """What they see is then known to the other session too, which need not look."""
+    root = Node()
+    one, other = side(root), side(root)
+    assert one.replay(said()) is None
+
+    def seen() -> ToolOutcome | None:
+        replayed(other, said())
+        return other.observed(called())
+
+    waiting = Beside(seen)
+    somebody_waits()
+    one.add(said(), turn())
+    one.observe(called(), heard())
+    one.release()
+    assert waiting.result() == heard()
+
+
+@pytest.mark.parametrize("how", ["refused", "not kept"])
+def test_what_did_not_come_to_be_known_is_asked_by_the_next_and_so_on(how: str) -> None:
+    root = Node()
+    first, second, third = (side(root) for _ in range(3))
+    assert first.replay(said()) is None
+    waiting = [Beside(lambda each=each: (each.replay(said()), each)) for each in (second, third)]  # type: ignore[misc]
+    somebody_waits()
+    if how == "not kept":
+        first.add(said(), turn(error_kind="provider"))
+    first.release()
+    for _ in range(2):  # each finds nothing, one after the other
+        until = time.monotonic() + LIMIT_SECONDS
+        while not (claiming := [each for each in (second, third) if each._claimed]):
+            assert time.monotonic() < until
+            time.sleep(0)
+        assert len(claiming) == 1
+        claiming[0].release()
+    assert [each.result()[0] for each in waiting] == [None, None]
+    assert root.asking == set()
+
+
+def test_other_events_other_histories_and_sessions_that_do_not_ask_once_do_not_wait() -> None:
+    root = Node()
+    after = root.add(said("before"), turn()).node
+    one = side(root)
+    assert one.replay(said()) is None
+    others: list[tuple[Past, Event]] = [
+        (side(root), said("another")),
+        (side(root), called("hello")),
+        (side(after), said()),
+        (side(root.apart("confirm 1")), said()),
+        (side(root, replays=False), said()),
+        (past(root), said()),
+        (side(root), UNKEYABLE),
+    ]
+    for other, event in others:
+        assert Beside(lambda other=other, event=event: other.replay(event)).result() is None  # type: ignore[misc]
+    for _ in range(2):
+        assert Beside(lambda: side(root).replay(UNKEYABLE)).result() is None
+
+
+def test_what_is_known_is_not_waited_for_while_another_sample_of_it_is_asked() -> None:
+    root = Node()
+    root.add(said(), turn("first"))
+    one, other = side(root), side(root)
+    one.begin_step(again=1)
+    assert one.replay(said()) is None
+    assert Beside(lambda: replayed(other, said())).result().outcome == turn("first")
+
+
+def test_a_session_that_goes_on_or_ends_lets_the_others_ask() -> None:
+    root = Node()
+    one = side(root)
+    assert one.replay(said("a")) is None
+    assert one.replay(said("b")) is None  # it never said a
+    assert Beside(lambda: side(root).replay(said("a"))).result() is None
+    one.release()
+    one.release()
+    assert Beside(lambda: side(root).replay(said("b"))).result() is None
+
+
+Asking = tuple[str, str]  # what is said, and what becomes of it where it goes live
+ASKINGS = st.tuples(st.sampled_from("ab"), st.sampled_from(["kept", "kept", "not kept", "refused"]))
+
+
+@settings(max_examples=60)
+@given(histories=st.lists(st.lists(ASKINGS, max_size=5), min_size=2, max_size=6))
+def test_many_threads_ask_each_event_of_a_history_once_and_none_waits_for_ever(histories: list[list[Asking]]) -> None:
+    root, lock = Node(), threading.Lock()
+    at_this_moment: list[tuple[int, str]] = []
+    twice: list[tuple[int, str]] = []
+
+    def live(walking: Past, word: str, end: str) -> None:
+        asked = id(walking.node), word
+        with lock:
+            twice.extend(each for each in at_this_moment if each == asked)
+            at_this_moment.append(asked)
+        time.sleep(0)
+        with lock:
+            at_this_moment.remove(asked)
+        if end != "refused":
+            walking.add(said(word), turn(error_kind=None if end == "kept" else "provider"))
+
+    def session(history: list[Asking]) -> None:
+        walking = side(root)
+        try:
+            for word, end in history:
+                if walking.replay(said(word)) is None:
+                    live(walking, word, end)
+                    if end != "kept":
+                        return
+        finally:
+            walking.release()
+
+    for each in [Beside(lambda history=history: session(history)) for history in histories]:  # type: ignore[misc]
+        each.result()
+    assert twice == []
+    nodes = [root]
+    for node in nodes:
+        assert node.asking == set()
+        assert all(len(samples) == 1 for samples in node.edges.values())
+        nodes += [samples[0].node for samples in node.edges.values()]

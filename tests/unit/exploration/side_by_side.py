@@ -5,7 +5,7 @@ What they answer depends on the history and the number of the sample only, so it
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from types import SimpleNamespace
@@ -16,12 +16,14 @@ from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.tree import Event, Node, Said
 from pytest_aitest.exploration.budget import Budget
 from pytest_aitest.exploration.runner import TreeRunner
-from pytest_aitest.search.plan import Step
+from pytest_aitest.search.foresight import Answers, Wanted
+from pytest_aitest.search.plan import Plan, Step
 from pytest_aitest.search.runner import Rule
 from pytest_aitest.values.transcript import Turn
 
 LIMIT_SECONDS = 20  # after which what should have happened by itself is taken not to happen any more
 SOMEBODY = Agent(name="somebody", provider=Provider(model="builtin"))
+SOMETHING = Said(prompt="hi", agent=SOMEBODY, max_model_calls=1, timeout_seconds=1.0)
 BROKEN, WELL = "broken", "well"
 
 History = Sequence[tuple[str, Mapping[str, Any]]]
@@ -71,6 +73,11 @@ class Turnstile:
                 self._changed.notify_all()
 
 
+def turn(answer: str) -> Turn:
+    messages = ({"role": "assistant", "content": answer},)
+    return Turn(agent="somebody", model="m", user="hi", messages=messages, model_calls=1, cost_usd=0.01)
+
+
 @dataclass(kw_only=True)
 class Broken:
     """A subject that says each step to nobody, and fails where its defect shows."""
@@ -94,14 +101,10 @@ class Broken:
             self.past.before_live(said)
             self.before_answer(step)
             lot = Random(self.past.chance(said)).random()
-            self.past.add(said, self._turn(BROKEN if self.shows(self.history) and lot < self.probability else WELL))
-        turn = self.past.events[-1].sample.outcome
-        assert isinstance(turn, Turn)
-        assert turn.final_response == WELL
-
-    def _turn(self, answer: str) -> Turn:
-        messages = ({"role": "assistant", "content": answer},)
-        return Turn(agent="somebody", model="m", user="", messages=messages, model_calls=1, cost_usd=0.01)
+            self.past.add(said, turn(BROKEN if self.shows(self.history) and lot < self.probability else WELL))
+        known = self.past.events[-1].sample.outcome
+        assert isinstance(known, Turn)
+        assert known.final_response == WELL
 
     def checks(self) -> Iterator[tuple[str, Callable[[], object]]]:
         return iter(())
@@ -132,6 +135,19 @@ def runner_of(
     )
 
 
+class Foreseen:
+    """What a search will ask, as the test says; `look` is called whenever somebody wants to know."""
+
+    def __init__(self, *plans: Plan) -> None:
+        self.plans = plans
+        self.look: Callable[[], object] = lambda: None
+
+    def __call__(self, answers: Answers, *, most: int) -> list[Wanted]:
+        self.look()
+        wanted = [Wanted(plan=each) for each in self.plans]
+        return [each for each in wanted if answers(each) is None][:most]
+
+
 def lanes_alive() -> list[str]:
     """The threads of lanes that have not ended."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("aitest-lane")]
@@ -140,7 +156,3 @@ def lanes_alive() -> list[str]:
 def happens(event: threading.Event) -> bool:
     """Whether it does, or has."""
     return event.wait(LIMIT_SECONDS)
-
-
-def all_happen(events: Iterable[threading.Event]) -> bool:
-    return all(map(happens, events))

@@ -13,11 +13,6 @@ from pytest_aitest import Agent, MCPServer, ModelAnswer, Provider, Session, Tool
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.store.memory import Store
 
-try:
-    from mcp.server import MCPServer as Server
-except ImportError:  # mcp 1.x
-    from mcp.server.fastmcp import FastMCP as Server  # type: ignore[no-redef]
-
 COUNTS = Counter[str]()
 CHANGED = Counter[str]()  # what a server does otherwise than its code says, as one does that runs elsewhere
 
@@ -46,6 +41,10 @@ def counting(messages: list[Any], tools: list[Any]) -> str | ModelAnswer:
 
 def counter() -> Any:
     """A server whose state is a number."""
+    try:  # here, because it takes a second, which the processes that tests start can do without
+        from mcp.server import MCPServer as Server
+    except ImportError:  # mcp 1.x
+        from mcp.server.fastmcp import FastMCP as Server  # type: ignore[no-redef]
     COUNTS["servers"] += 1
     server, state = Server("counter"), {"count": 0}
 

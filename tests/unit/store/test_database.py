@@ -92,7 +92,7 @@ def test_no_file_is_nothing_to_replay(path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["replay", "record", "refresh"])
 def test_what_is_no_store_is_refused(path: Path, mode: Mode) -> None:
-    another = "Give the path of another file, or remove this one and record anew."
+    another = "Give the path of another file."
     path.write_text("my diary, which nobody may overwrite\n" * 100)
     assert refusal(path, mode) == f"PATH is no store: it is not SQLite. {another}"
     path.unlink()
@@ -157,8 +157,9 @@ def test_what_may_not_be_written_replays_and_records_nothing(for_all: Path) -> N
     with as_nobody():
         with opened(path, "replay") as store:
             assert said(store, "hello") == ["1: hello"]
-        assert "PATH can't be written: it is read-only. Allow that, or run with --aitest-store-mode replay" in refusal(
-            path, "record"
+        assert refusal(path, "record") == (
+            "The store PATH can't be written: it is read-only. "
+            "Allow that; only `pytest --aitest-store-mode replay` does without."
         )
 
 
@@ -175,9 +176,8 @@ def test_a_transaction_that_fails_leaves_nothing(recorded: Path) -> None:
 
 def process(program: str, *arguments: object) -> "subprocess.Popen[str]":
     head = """
-        import resource, sys
+        import sys
         from pathlib import Path
-        from tests.unit.store.conversations import agent, opened, said
         path = Path(sys.argv[1])
         def tell(word):
             print(word, flush=True)
@@ -192,26 +192,25 @@ def process(program: str, *arguments: object) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_run_that_is_killed_leaves_what_it_had_written(path: Path) -> None:
+def test_a_run_that_is_killed_leaves_what_it_had_written(recorded: Path) -> None:
     killed = process(
         """
-        with opened(path) as store:
-            said(store, "hello", "and?")
-            with store.database.writing() as database:
-                database.write("PRAGMA cache_size=1")
-                database.write("UPDATE samples SET outcome = 'lost' || hex(zeroblob(100000))")
-                tell("written half")
-                sys.stdin.read()
+        from pytest_aitest.store.database import Database
+        with Database.open(path, "record").writing() as database:
+            database.write("PRAGMA cache_size=1")
+            database.write("UPDATE samples SET outcome = 'lost' || hex(zeroblob(100000))")
+            tell("written half")
+            sys.stdin.read()
         """,
-        path,
+        recorded,
     )
     with killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == "written half\n"
         killed.send_signal(signal.SIGKILL)
-    journal = path.with_name("store.db-journal")
+    journal = recorded.with_name("store.db-journal")
     assert journal.exists()
-    with opened(path, "replay") as store:
+    with opened(recorded, "replay") as store:
         assert said(store, "hello", "and?") == ["1: hello", "3: and?"]
     assert not journal.exists()
 
@@ -227,30 +226,31 @@ def test_what_a_killed_run_left_can_not_be_mended_where_nothing_may_be_written(f
         assert "PATH was left half written by a run that was killed" in refusal(path, "replay")
 
 
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """What would make a file longer fails, in all of this process."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_full_disk_ends_the_writing_and_not_the_run(path: Path) -> None:
-    full = process(
-        """
-        with opened(path) as store:
-            said(store, "before")
-            limit = path.stat().st_size
-            before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
-            for number in range(2):
-                tell(said(store, "x" * 100_000, f"{number}")[1])
-            resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
-            tell(len(store.problems))
-            tell(store.problems[0])
-            tell(store.added)
-        """,
-        path,
-    )
-    said_there, _ = full.communicate()
-    first, second, count, problem, added = said_there.splitlines()
-    assert (full.returncode, first, second, count, added) == (0, "3: 0", "3: 1", "1", "1")
-    assert problem.startswith(f"The store {path} could not be written: ")
-    assert problem.endswith(". What this run asked from then on is not in it.")
+    with opened(path) as store:
+        said(store, "before")
+        with files_of_at_most(path.stat().st_size):
+            answers = [said(store, "x" * 100_000, f"{number}")[1] for number in range(2)]
+        said(store, "after")
+    assert (answers, store.added, len(store.problems)) == (["3: 0", "3: 1"], 1, 1)
+    assert store.problems[0].startswith(f"The store {path} could not be written: ")
+    assert store.problems[0].endswith(". What this run asked from then on is not in it.")
     with opened(path, "replay") as store:
         assert said(store, "before") == ["1: before"]
+        assert len(store.database.rows()) == 1
 
 
 def test_a_file_that_is_locked_for_too_long_ends_the_writing_and_not_the_run(
@@ -273,6 +273,7 @@ def test_a_file_that_is_locked_for_too_long_ends_the_writing_and_not_the_run(
 
 def test_processes_write_at_once(path: Path) -> None:
     writing = """
+        from tests.unit.store.conversations import opened, said
         tell("ready")
         sys.stdin.readline()
         with opened(path) as store:

@@ -281,8 +281,8 @@ MODELS = {
 }
 
 
-def told(folder: Path, *, hash_seed: int) -> str:
-    """The digest that another process in `folder` finds for a model and a server there."""
+def told(folder: Path) -> str:
+    """The digest that another process in `folder` finds for a model and a server there; its sets have another order."""
     program = """
         import models
         from pytest_aitest import Agent, MCPServer, Provider
@@ -292,14 +292,21 @@ def told(folder: Path, *, hash_seed: int) -> str:
         agent = Agent(provider=Provider(model=models.model), mcp_servers=[server])
         print(digest_of(described(Said(prompt="a", agent=agent, max_model_calls=1, timeout_seconds=1))))
     """
+    hash_seed = 2 if os.environ.get("PYTHONHASHSEED") == "1" else 1
     env = os.environ | {"PYTHONHASHSEED": f"{hash_seed}", "PYTHONPATH": f"{SRC}{os.pathsep}{folder}"}
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    return subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_another_process_in_another_folder_finds_the_same(tmp_path: Path) -> None:
+def test_another_process_in_another_folder_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (written(tmp_path / name, **MODELS) for name in ("one", "another"))
-    assert told(one, hash_seed=1) == told(other, hash_seed=2)
+    monkeypatch.chdir(other)
+
+    def asked(model: Any) -> Said:
+        served = agent(model, mcp_servers=[MCPServer(command=["python", "rules.py"])])
+        return said("a", agent=served, max_model_calls=1, timeout_seconds=1)
+
+    assert told(one) == model_digest(other, asked)
 
 
 @pytest.mark.parametrize(
@@ -322,8 +329,8 @@ def test_whatever_a_model_reaches_is_a_part_of_it(file: str, before: str, after:
     assert len(digests) == 2
 
 
-def model_digest(folder: Path) -> str:
-    """The same in this process, with modules of its own."""
+def model_digest(folder: Path, asked: Callable[[Any], Said] = by) -> str:
+    """The same in this process, with modules of its own, of what asks the model."""
     with pytest.MonkeyPatch.context() as patch:
         for name in MODELS:
             patch.delitem(sys.modules, name, raising=False)
@@ -331,7 +338,7 @@ def model_digest(folder: Path) -> str:
         import models  # type: ignore[import-not-found, unused-ignore]
 
         try:
-            return digest(by(models.model))
+            return digest(asked(models.model))
         finally:
             for name in MODELS:
                 sys.modules.pop(name)

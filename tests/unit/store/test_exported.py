@@ -134,8 +134,8 @@ def test_other_text_is_refused_and_nothing_is_written(path: Path, tmp_path: Path
         "{}": "FILE is JSON, but no store. ",
         changed(text, version=2): "FILE is of version 2, and this pytest-aitest reads version 1. ",
         changed(text, entries=1): "FILE is a damaged store: entries: ",
-        changed(text, entries=[{**entry, "event": "0" * 12}]): "FILE is a damaged store: KeyError '000000000000'. ",
-        changed(text, entries=[{**entry, "outcome": {}}]): "FILE is a damaged store: ValueError it is neither ",
+        changed(text, entries=[{**entry, "event": "0" * 12}]): "FILE is a damaged store: an entry is of event '000",
+        changed(text, entries=[{**entry, "outcome": {}}]): "FILE is a damaged store: it is neither ",
         changed(text, entries=[{**entry, "outcome": {"turn": {}}}]): "FILE is a damaged store: ",
         changed(text, events={"0" * 12: {"kind": "said"}}, entries=[]): "FILE is a damaged store: an event is not ",
         text[: len(text) // 2]: "FILE is no JSON: ",
@@ -145,6 +145,39 @@ def test_other_text_is_refused_and_nothing_is_written(path: Path, tmp_path: Path
             imported(other, target, source="FILE")
         assert str(caught.value).startswith(why)
         assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (("entries", 0, "recorded"), "\x1b[2J", "entries.0.recorded: String should match"),
+        (("entries", 0, "after"), "\ud800", "entries.0.after: Value error, 'utf-8' codec can't encode"),
+        (("entries", 0, "met", 0, "number"), 2**63, "entries.0.met.0.number: Input should be less than"),
+        (("entries", 0, "outcome", "turn", "prompt_tokens"), 2**63, "a number is too large. "),
+        (("entries", 0, "outcome", "turn", "model"), "\ud800", "'utf-8' codec can't encode"),
+        (("entries", 0, "outcome", "turn", "cost_usd"), float("inf"), "a cost is no number. "),
+        (("seeds", "a"), 2**63, "seeds.a: Input should be less than"),
+    ],
+    ids=lambda part: part[-1] if isinstance(part, tuple) else "",
+)
+def test_what_no_store_can_hold_is_refused(place: Any, value: Any, why: str, path: Path, tmp_path: Path) -> None:
+    with opened(path) as store:
+        said(store, "hello")
+    part = data = json.loads(exported(path))
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    target = tmp_path / "target.db"
+    with pytest.raises(StoreError) as caught:
+        imported(json.dumps(data), target, source="FILE")
+    assert str(caught.value).startswith(f"FILE is a damaged store: {why}")
+    assert not target.exists()
+
+
+def test_what_would_act_on_a_terminal_or_break_a_line_is_escaped(path: Path) -> None:
+    with opened(path) as store:
+        said(store, "\x1b[2J\x9b2J\u2028\u202e")
+    assert r'"prompt": "\u001b[2J\u009b2J\u2028\u202e"' in exported(path)
 
 
 def test_of_what_can_not_be_written_nothing_is(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_aitest.conversation.servers import ToolOutcome
@@ -32,6 +32,7 @@ TURNS = st.builds(
 )
 
 
+@settings(max_examples=50)
 @given(TURNS | st.builds(ToolOutcome, text=TEXT, structured=JSON, is_error=st.booleans()))
 def test_what_json_can_hold_reads_back_as_it_was(outcome: Any) -> None:
     assert read(written(outcome)) == outcome

@@ -72,6 +72,7 @@ def test_what_no_test_has_met_for_so_long_is_removed(path: Path) -> None:
         assert asked(lambda: said(store, "old")) == 1
     assert stats(path).tests == 2
     assert prune(path, days=2, today=date(2026, 2, 1)).removed == 0
+    assert prune(path, days=10**9, today=date(2026, 2, 1)).removed == 0
     assert prune(path, days=1, today=date(2026, 2, 1)).removed == 1
     assert '"events": {}' in exported(path)
 

@@ -3,7 +3,6 @@
 Owns the tasks that the connections live in. Everything here is called on the loop's own thread.
 """
 
-import os
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -19,8 +18,7 @@ from .connection import Connection
 from .launch import Launch
 from .reset import start_over
 
-_MOST_SPARES = 8  # processes that wait for a session, in suites with many different servers or lanes
-_MOST_STARTING = os.cpu_count() or 1  # of them at once: more would only slow down one another, and whoever waits
+_MOST_SPARES = 4  # processes that wait for a session, in suites with many different servers
 _MOST_MET = 100
 
 
@@ -68,26 +66,14 @@ class ServerPool:
         return connection
 
     def start_ahead(self, server: MCPServer) -> None:
-        """Start spare processes of `server`, if it is a command, for an `open` to come: as many as are in use."""
-        if not server.command:
+        """Start a spare process of `server`, if it is a command that has none waiting, for an `open` to come."""
+        if not server.command or any(spare.server == server and not spare.is_over for spare in self._spares):
             return
-        of_it = [each for each in self._connections if each.server == server and not each.is_over and not each.leaving]
-        waiting = [each for each in of_it if each in self._spares]
-        in_use = len(of_it) - len(waiting)
-        starting = sum(not each.is_alive for each in waiting)
-        for _ in range(min(max(in_use, 1) - len(waiting), _MOST_STARTING - starting)):
-            with suppress(ServerStartError):  # which the opening will raise, if it comes to one
-                self._spares.append(self._begin(server, Launch.of(server)))
-                self._tasks.start_soon(self._go_on, self._spares[-1])
+        with suppress(ServerStartError):  # which the opening will raise, if it comes to one
+            self._spares.append(self._begin(server, Launch.of(server)))
         for spare in self._spares[:-_MOST_SPARES]:
             spare.leave()
         del self._spares[:-_MOST_SPARES]
-
-    async def _go_on(self, spare):
-        with suppress(ServerStartError):
-            await spare.ready()
-            if self.more_to_come:
-                self.start_ahead(spare.server)
 
     def close_soon(self, connections: Sequence[Connection]) -> None:
         """Close `connections` in the background, one after another, the last one first."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_aitest import cli
-from pytest_aitest.cli import main
+from pytest_aitest.cli import main, report
 from pytest_aitest.report import brief, markdown
 from pytest_aitest.report.merge import merged
 from pytest_aitest.values.record import TestRecord
@@ -105,7 +105,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 def test_the_command_is_installed() -> None:
-    project = tomllib.loads((Path(cli.__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    project = tomllib.loads((Path(cli.__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["scripts"] == {"pytest-aitest": "pytest_aitest.cli:main"}
 
 
@@ -134,7 +134,7 @@ def test_several_runs_become_one_and_are_called_after_their_files(capsys: pytest
     ],
 )
 def test_runs_are_called_after_what_tells_their_files_apart(paths: list[str], names: list[str]) -> None:
-    assert [name.replace("\\", "/") for name in cli._names([Path(path) for path in paths])] == names
+    assert [name.replace("\\", "/") for name in report._names([Path(path) for path in paths])] == names
 
 
 def test_a_byte_order_mark_is_no_damage() -> None:
@@ -181,7 +181,7 @@ def test_targets_that_cannot_be_written_are_refused_before_anything_is(refuses: 
     )  # fmt: skip
     refuses(
         "run.json", "--json", "out.json", "--md", "folder",
-        message="--md folder is a folder, and a report is a file. Give the path of a file in it.",
+        message="--md folder is a folder. Give the path of a file in it.",
     )  # fmt: skip
     refuses("folder", message="folder can't be read: Is a directory. Give a file that `pytest --aitest-json` wrote.")
 
