@@ -3,15 +3,21 @@
 from argparse import ArgumentParser
 from functools import partial
 
-from . import html, real, replay, search, startup, turns
+from . import affordable, html, real, replay, search, startup, turns
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="startup, turns, replay, search, html, real; all by default"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="startup, turns, replay, search, html, real, affordable; all by default",
     )
     parser.add_argument("--every", type=int, default=6, help="real: meet each so manieth defect")
     parser.add_argument("--seeds", type=int, default=2, help="real: each with so many seeds")
+    parser.add_argument(
+        "--row", action="append", choices=affordable.ROWS, help="affordable: these rows only; again for each"
+    )
     options = parser.parse_args()
     parts = {
         "startup": startup.measure,
@@ -20,6 +26,7 @@ if __name__ == "__main__":
         "search": search.measure,
         "html": html.measure,
         "real": partial(real.measure, every=options.every, seeds=options.seeds),
+        "affordable": partial(affordable.measure, options.row or affordable.ROWS),
     }
     for name in options.parts or parts:
         parts[name]()

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from time import perf_counter
 
 from pytest_aitest.conversation.engine import Engine
@@ -23,19 +24,18 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def measure(rows: Iterable[str] = ()) -> None:
-    """Measure the rows of these names, else all, and print them as one Markdown table."""
+def measure(rows: Iterable[str] = tuple(ROWS)) -> None:
+    """Measure the rows of these names, and print them as one Markdown table."""
     logging.disable(logging.INFO)  # building a server lets records of its SDK through to the terminal
     made: list[Row] = []
     started = perf_counter()
-    for name in list(rows) or ROWS:
+    for name in rows:
         made += told(name, ROWS[name]())
     Engine.close_shared()
     print(markdown(made))
     print()
-    seconds, load = perf_counter() - started, os.getloadavg()[1] if hasattr(os, "getloadavg") else float("nan")
-    print(f"Measured in {seconds:.0f} s on {os.cpu_count()} cores (mean load meanwhile about {load:.1f}), ", end="")
-    print(f"Python {platform.python_version()}.")
+    print(f"Measured in {perf_counter() - started:.0f} s on {os.cpu_count()} cores, ", end="")
+    print(f"Python {platform.python_version()}, on {datetime.now(UTC).date()}.")
 
 
 def told(name: str, rows: Sequence[Row]) -> Sequence[Row]:

@@ -5,13 +5,11 @@ from pathlib import Path
 
 from .slow_bank import BANK
 from .table import Row
-from .whole_runs import Ran, ran
+from .whole_runs import ran
 
 LANES = 2
 PLANS, PLAN_TURNS = 25, 12
 TEST = f"""
-import sys
-
 from functools import partial
 
 from pytest_aitest import Agent, MCPServer, Provider
@@ -40,16 +38,17 @@ def beside_one_process() -> list[Row]:
         two = ran(folder, *options, "-n", "2", "--aitest-shards", "2")
     assert (one.tests, two.tests) == (1, 2)
     return [
-        Row(
-            what="2 xdist workers with a shard each beside 1 process",
-            measured_on=f"example bank without a defect, in-process, {PLANS} plans of {PLAN_TURNS} turns, "
-            f"{LANES} lanes in each process, 300 ms a turn; whole processes of pytest",
-            figures=f"{shown(one)}; {shown(two)}",
-            ratio=f"{one.seconds / two.seconds:.2f} times faster",
-            target="1.7 times",
-        )
+        sooner("the whole process of pytest", one.seconds, two.seconds),
+        sooner("inside the tests, the longer one", one.longest, two.longest),
     ]
 
 
-def shown(run: Ran) -> str:
-    return f"{run.seconds:.1f} s"
+def sooner(what: str, one: float, two: float) -> Row:
+    return Row(
+        what=f"2 xdist workers with a shard each beside 1 process: {what}",
+        measured_on=f"example bank, nothing to find, in-process server, {PLANS} plans of {PLAN_TURNS} turns, "
+        f"{LANES} lanes in each process, 300 ms a turn",
+        figures=f"{one:.1f} s; {two:.1f} s",
+        ratio=f"{one / two:.2f} times faster",
+        target="1.7 times",
+    )

@@ -10,7 +10,7 @@ from time import perf_counter
 from pytest_aitest import Session
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.tree import Node, Said
-from pytest_aitest.store.memory import Store
+from pytest_aitest.store.memory import Mode, Store
 
 from .replay import Bank
 from .table import Row
@@ -19,7 +19,7 @@ from .whole_runs import Ran, ran
 SESSIONS, TURNS = 50, 20
 MOST_MICROSECONDS = 1_000
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ROUNDS = 3
+ROUNDS = 2
 
 
 # A hit
@@ -33,14 +33,14 @@ def a_hit() -> list[Row]:
         bare = [with_store(path, "replay", looked_up) for _ in range(ROUNDS)]
         whole = [with_store(path, "replay", said_again) for _ in range(ROUNDS)]
         size = path.stat().st_size / 1e6
-    on = f"a store of {SESSIONS * TURNS} turns with 2 tool calls each, {size:.1f} MB; median, the best of {ROUNDS} rounds"
+    on = f"a store of {SESSIONS * TURNS:,} turns, 2 tool calls each, {size:.1f} MB; median, the best of {ROUNDS} rounds"
     return [
         hit("samples(event) of a stored node", on, bare),
         hit("a whole replayed turn, Session.say", on, whole),
     ]
 
 
-def with_store(path: Path, mode: str, work: Callable[[Node], tuple[float, float]]) -> tuple[float, float]:
+def with_store(path: Path, mode: Mode, work: Callable[[Node], tuple[float, float]]) -> tuple[float, float]:
     store = Store.open(path, mode)
     try:
         return work(store.root("test", shares=True))

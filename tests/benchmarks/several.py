@@ -23,7 +23,7 @@ from .table import Row
 from .zoo import Defect
 
 EVERY = 15
-LANES = (1, 2, 4, 8)
+MORE_LANES = (2, 4, 8)
 MANY_LANES = 64
 FIND = Limits(plans=600, plan_turns=search.PLAN_TURNS)
 FIND_NOTHING = Limits(plans=25, plan_turns=search.PLAN_TURNS)
@@ -93,16 +93,15 @@ def met_one(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) -> Too
 
 
 def finding() -> list[Row]:
-    one, *more = [met(lanes) for lanes in LANES]
-    assert all(each.found == one.found for each in more), "lanes change what is found"
-    rows = [beside(one, took, lanes, "find, shrink and confirm", of_sample()) for lanes, took in zip(LANES[1:], more)]
+    one = met(1)
+    rows = [beside(one, met(lanes), lanes, "find, shrink and confirm", of_sample()) for lanes in MORE_LANES]
     return [*rows, limit()]
 
 
 def limit() -> Row:
     """How far lanes can get with this search: where nothing but the model takes time."""
     one, eight, many = (simulated(lanes) for lanes in (1, 8, MANY_LANES))
-    assert one.found == eight.found == many.found
+    assert one.found == eight.found
     assert [plans_of(each) for each in one.found] == [plans_of(each) for each in met(1).found]
     return replace(
         beside(one, many, MANY_LANES, "the same, simulated: what this search can reach"),
@@ -123,10 +122,9 @@ def simulated_one(defect: Defect, rules: Sequence[StrategyRule], *, lanes: int) 
 
 
 def finding_nothing() -> list[Row]:
-    one, eight = correct(1), correct(8)
-    assert one.found == eight.found
-    on = f"example bank without a defect, in-process server, {FIND_NOTHING.plans} plans of {FIND_NOTHING.plan_turns} turns"
-    return [beside(one, eight, 8, "nothing to find", f"{on}, 300 ms a turn")]
+    plans = f"{FIND_NOTHING.plans} plans of {FIND_NOTHING.plan_turns} turns"
+    on = f"example bank without a defect, in-process server, {plans}, 300 ms a turn"
+    return [beside(correct(1), correct(8), 8, "nothing to find", on)]
 
 
 def correct(lanes: int) -> Took:
@@ -137,6 +135,7 @@ def correct(lanes: int) -> Took:
 
 
 def beside(one: Took, took: Took, lanes: int, what: str, measured_on: str = "") -> Row:
+    assert one.found == took.found, f"{lanes} lanes find something else than one"
     return Row(
         what=f"{lanes} lanes beside 1: {what}",
         measured_on=measured_on,
@@ -149,16 +148,16 @@ def beside_hypothesis() -> list[Row]:
     """`real.alone` with an agent that answers at once; its turns would have taken 300 ms each, one after another."""
     totals = real.Totals()
     runs = [real.alone(totals, defect, rules, 0) for defect, rules in sample().values()]
-    found = sum(run.plan is not None for run in runs)
+    given_up = sum(run.plan is None for run in runs)
     alone = totals.asked * LATENCY + totals.seconds
-    why = f"{totals.asked} turns x 300 ms + {totals.seconds:.0f} s of its own, computed; {found} of {len(runs)} found, "
-    why += f"the others given up after {search.STOCK_MOST_FRESH} turns"
+    why = f"computed: {totals.asked} turns x 300 ms + {totals.seconds:.0f} s of its own; {given_up} of {len(runs)} "
+    why += f"given up after {search.STOCK_MOST_FRESH} turns" if given_up else "given up"
     return [
         Row(
             what=f"{lanes} lane{'s' * (lanes > 1)} beside stock Hypothesis without the tree",
             measured_on=of_sample(),
             figures=f"stock {alone:.0f} s ({why}); ours {met(lanes)}, confirmed 5 times",
-            ratio=f"at least {alone / met(lanes).seconds:.0f} times faster",
+            ratio=f"{'at least ' * bool(given_up)}{alone / met(lanes).seconds:.0f} times faster",
         )
         for lanes in (1, 8)
     ]

@@ -1,4 +1,4 @@
-"""How much of an exploration is spent waiting for servers, not for the model: until they are open and in their state."""
+"""How long explorations wait for servers, not for the model: until they are open and in the state they should have."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from .table import Row
 PLAN_TURNS = 12
 MOST_SHARE = "< 5 %"
 NOTHING = "nothing to find"
-CASES = [(1, "banking_mcp", 2), (4, "banking_mcp", 8), (4, "hasty_bank", 25)]  # lanes, bank, plans
+CASES = [(1, "banking_mcp", 2), (4, "banking_mcp", 12), (4, "hasty_bank", 25)]  # lanes, bank, plans
 
 
 @dataclass
@@ -84,7 +84,7 @@ def waited(kind: str, server: MCPServer, *, lanes: int, bank: str, plans: int) -
     doing = "find and shrink" if found.findings else NOTHING
     return Row(
         what=f"waiting for servers, {lanes} lane{'s' * (lanes > 1)}, {doing}",
-        measured_on=f"example bank, {kind}; {found.tried} plans of {PLAN_TURNS} turns, 300 ms a turn",
+        measured_on=f"example bank, {kind}; up to {plans} plans of {PLAN_TURNS} turns, 300 ms a turn",
         figures=f"{waiting.seconds:.1f} s of {live.seconds:.1f} s in sessions; {len(made.runner.fresh)} turns asked, "
         f"{record.spent.server_starts} servers started in {perf_counter() - started:.0f} s",
         ratio=f"{waiting.seconds / live.seconds:.1%}",

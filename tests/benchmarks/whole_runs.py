@@ -15,8 +15,16 @@ class Ran:
     """One run."""
 
     seconds: float  # of the process
-    in_tests: float  # of what tests did, their fixtures aside; added up
+    of_tests: tuple[float, ...]  # of what each did, its fixtures aside
     outcomes: tuple[tuple[str, str], ...]  # test, what became of it if it did not just pass
+
+    @property
+    def in_tests(self) -> float:
+        return sum(self.of_tests)
+
+    @property
+    def longest(self) -> float:
+        return max(self.of_tests)
 
     @property
     def tests(self) -> int:
@@ -44,4 +52,5 @@ def ran(folder: str, *arguments: str) -> Ran:
         (f"{case.get('classname')}.{case.get('name')}", next((part.tag for part in case if part.tag == "skipped"), ""))
         for case in cases
     )
-    return Ran(seconds=seconds, in_tests=sum(float(case.get("time", 0)) for case in cases), outcomes=tuple(outcomes))
+    of_tests = tuple(float(case.get("time", 0)) for case in cases)
+    return Ran(seconds=seconds, of_tests=of_tests, outcomes=tuple(outcomes))

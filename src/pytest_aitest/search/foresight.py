@@ -16,6 +16,7 @@ from .runner import Failure, Outcome, Rule, Runner
 _PASSES = 0.6  # the chance that a shortened plan does not fail any more
 _LATER = 0.9  # what a question loses in urgency for each that comes before it in any case
 _NOT_YET = object()
+_LEAST = 0.4  # the chance of being asked that a question has, for it to be worth its price
 _MOST_CARRIED_ON = 60  # how often the search is carried on for one look ahead
 
 
@@ -103,6 +104,8 @@ def upcoming(search: Continued, answers: Answers, *, most: int) -> list[Wanted]:
         if not paths or len(found) >= most:
             break
         chance, guesses = heappop(paths)
+        if -chance < _LEAST:
+            break
         guessing = _Guessing(search, answers, guesses, found, most)
         try:
             search.carried_on(guessing)

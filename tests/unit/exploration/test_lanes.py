@@ -115,24 +115,29 @@ def test_the_first_failing_plan_in_plan_order_wins_though_a_later_one_ends_soone
 class Done:
     outcome: Outcome
     stopped: Exception | None = None
+    unknowable: str | None = None
 
 
 @dataclass(kw_only=True)
 class Acting:
-    """A carrier to which each step is a live event, and some of them do something."""
+    """A carrier to which each step is an event, live the first time, and some of them do something."""
 
     acts: Mapping[str, Callable[[], object]]
     rules: Sequence[Any] = ()
     live: list[str] = field(default_factory=list)
     threads: list[str] = field(default_factory=list)  # that had what went live
+    known: set[Plan] = field(default_factory=set)
 
     def carry(self, wanted: Wanted, *, before_live: Callable[[Any], object]) -> Done:
         try:
-            for step in wanted.plan:
+            for end, step in enumerate(wanted.plan, 1):
+                if wanted.plan[:end] in self.known:
+                    continue
                 before_live(SOMETHING)
                 self.live.append(step.rule)
                 self.threads.append(threading.current_thread().name)
                 self.acts.get(step.rule, lambda: None)()
+                self.known.add(wanted.plan[:end])
         except StopSearchError as error:
             return Done(outcome=Outcome(executed=()), stopped=error)
         return Done(outcome=Outcome(executed=wanted.plan))
@@ -184,8 +189,9 @@ def test_what_is_not_wanted_any_more_stops_before_its_next_live_event_and_makes_
         assert other.has_begun.is_set()
         assert "c" not in carrier.live
         other.may_go_on.set()
-        lanes.run(plan("b", "c"))  # as if nobody had begun it
-    assert [carrier.live.count(step) for step in "bcde"] == [2, 1, 1, 1]
+        lanes.run(plan("b", "c"))  # goes on from what is known
+    assert [carrier.live.count(step) for step in "bcde"] == [1, 1, 1, 1]
+    assert carrier.threads[carrier.live.index("c")] == threading.current_thread().name
 
 
 def test_what_is_asked_for_before_it_stops_goes_on() -> None:
@@ -251,26 +257,28 @@ def test_ctrl_c_while_it_waits_for_another_lane_does_not_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [ErroredError("no line"), RuntimeError("ours"), SystemExit(3)], ids=repr)
-def test_an_error_of_a_lane_is_the_searchs_only_if_it_asks(error: BaseException) -> None:
-    held = Held()
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_error_of_a_lane_is_the_searchs_only_if_it_meets_it_too(error: BaseException, times: int) -> None:
+    held, left = Held(), [error] * times
 
     def fails() -> None:
         held()
-        raise error
+        if left:
+            raise left.pop()
 
-    for is_asked in (False, True):
-        held.__init__()  # type: ignore[misc]
-        carrier, foreseen = begun(held, {"b": fails})
-        with beside(carrier, 2) as lanes:
-            lanes.foresee(foreseen)
-            lanes.run(plan("a"))
-            held.may_go_on.set()
-            if is_asked:
-                with pytest.raises(type(error)) as raised:
-                    lanes.run(plan("b", "c"))
-                assert raised.value is error
-            assert lanes.run(plan("d")).executed == plan("d")
-        assert carrier.live.count("b") == 1
+    carrier, foreseen = begun(held, {"b": fails})
+    with beside(carrier, 2) as lanes:
+        lanes.foresee(foreseen)
+        lanes.run(plan("a"))
+        held.may_go_on.set()
+        lanes.run(plan("d"))
+        if times == 1:
+            assert lanes.run(plan("b", "c")).executed == plan("b", "c")
+        else:
+            with pytest.raises(type(error)) as raised:
+                lanes.run(plan("b", "c"))
+            assert raised.value is error
+    assert carrier.live.count("b") == 2  # a lane does not begin again what it came to no end with
 
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
@@ -331,19 +339,26 @@ def test_a_budget_holds_to_within_a_turn_of_each_lane_and_half_of_it_is_left_for
     lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_SLOW_MS", -1)
-    budget, ahead = Budget(calls=40), []
+    budget = Budget(calls=40)
+    under_way: list[threading.Thread] = []  # of turns that began when little was left
+    late: list[int] = []  # how many such there were, at each
 
     with Turnstile(lanes) as waits:
 
         def before_answer(_: Step) -> None:
-            if threading.current_thread().name.startswith("aitest-lane"):
-                ahead.append(1)
+            began_late = budget.spent_calls >= 30
+            if began_late:
+                under_way.append(threading.current_thread())
+                late.append(len(under_way))
             waits.wait()
+            if began_late:
+                under_way.remove(threading.current_thread())
 
         runner = runner_of(LETTERS, lambda history: False, before_answer=before_answer, budget=budget)
         made = explorable(runner, {"documented": plan(*"abcd")}, lanes=lanes)
         found, record = made.explore(Limits(plans=50), database=None)
     assert isinstance(found.stopped, BudgetSpentError)
     assert 40 <= budget.spent_calls == len(runner.fresh) <= 40 + lanes
-    assert 0 < len(ahead) < 20 + lanes
+    assert set(late) == {1}
+    assert waits.most_waiting > 1
     assert record.spent.find + record.spent.ahead == len(runner.fresh)

@@ -34,7 +34,7 @@ class Watch:
     arrived: list[float] = field(default_factory=list)  # when requests came to the endpoint
     asked: int = 0  # turns that were to go live
     sleeping: list[tuple[float, anyio.Event]] = field(default_factory=list)
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    changed: threading.Condition = field(default_factory=threading.Condition)  # may be entered twice
 
     def now(self) -> float:
         return self.time
@@ -75,8 +75,10 @@ class Watch:
 
 
 @contextmanager
-def explored(watch: Watch, endpoint: Endpoint, *plans: Plan, **limits: Any) -> Iterator[list[BaseException]]:
-    """A search for all of `plans` with a lane for each, and what ended it, once the block has."""
+def explored(
+    watch: Watch, endpoint: Endpoint, *plans: Plan, asks: int | None = None, **limits: Any
+) -> Iterator[list[BaseException]]:
+    """A search for the first so many of `plans` with a lane for each, and what ended it, once the block has."""
     Engine.shared().rates = Rates(clock=watch.now, sleep=watch.sleep)
     agent = Agent(provider=Provider(model="openai/gpt-4o-mini", api_base=endpoint.url, **limits))
     runner = TreeRunner(
@@ -92,7 +94,7 @@ def explored(watch: Watch, endpoint: Endpoint, *plans: Plan, **limits: Any) -> I
 
     def search() -> None:
         try:
-            for each in plans:
+            for each in plans[:asks]:
                 lanes.run(each)
         except BaseException as error:  # noqa: BLE001 - for the test
             ended.append(error)
@@ -109,11 +111,12 @@ def test_a_pause_that_the_provider_asks_of_one_lane_is_kept_by_all() -> None:
     watch = Watch()
 
     def answer(request: Request) -> Reply:
-        reply = watch.answer(request)
-        if len(watch.arrived) <= 4:
-            is_first = len(watch.arrived) == 1
-            watch.until(lambda: len(watch.arrived) >= 4)
-            return failure(429, headers={"Retry-After": "30"}) if is_first else reply
+        with watch.changed:
+            reply, number = watch.answer(request), len(watch.arrived)
+        if number == 1:
+            watch.until(lambda: len(watch.arrived) == 4)
+            return failure(429, headers={"Retry-After": "30"})
+        watch.until(lambda: bool(watch.sleeping) or number > 4)  # the first has heard that it has to wait
         return reply
 
     plans = plan("a", "b"), plan("b", "c"), plan("c", "d"), plan("d", "a")
@@ -136,7 +139,7 @@ def test_requests_per_minute_are_those_of_all_lanes_together() -> None:
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
-def test_a_provider_that_refuses_one_lane_ends_the_search_only_if_that_is_asked_for(is_asked: bool) -> None:  # noqa: FBT001
+def test_a_provider_that_refuses_one_lane_ends_the_search_only_if_that_is_asked_for(is_asked: bool) -> None:
     watch = Watch()
 
     def answer(request: Request) -> Reply:
@@ -146,7 +149,7 @@ def test_a_provider_that_refuses_one_lane_ends_the_search_only_if_that_is_asked_
         watch.until(lambda: len(watch.arrived) >= 2)
         return reply
 
-    plans = (plan("a"), plan("b")) if is_asked else (plan("a"), plan("a", "a"))
-    with Endpoint(answer) as endpoint, explored(watch, endpoint, *plans) as ended:
+    asks = 2 if is_asked else 1
+    with Endpoint(answer) as endpoint, explored(watch, endpoint, plan("a"), plan("b"), asks=asks) as ended:
         pass
     assert [type(error) for error in ended] == ([ErroredError] if is_asked else [])

@@ -3,6 +3,7 @@
 Owns the tasks that the connections live in. Everything here is called on the loop's own thread.
 """
 
+import os
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -18,7 +19,8 @@ from .connection import Connection
 from .launch import Launch
 from .reset import start_over
 
-_MOST_SPARES = 4  # processes that wait for a session, in suites with many different servers
+_MOST_SPARES = 4  # processes that wait for a session, in suites with many different servers or with several lanes
+_MOST_STARTING = os.cpu_count() or 1  # of one server at once: more would only slow down each other
 _MOST_MET = 100
 
 
@@ -66,14 +68,30 @@ class ServerPool:
         return connection
 
     def start_ahead(self, server: MCPServer) -> None:
-        """Start a spare process of `server`, if it is a command that has none waiting, for an `open` to come."""
-        if not server.command or any(spare.server == server and not spare.is_over for spare in self._spares):
+        """Start spare processes of `server`, if it is a command, for what is opened next: as many as are in use now.
+
+        The first one may take the place of another server's, further ones only what place is left.
+        """
+        if not server.command:
             return
-        with suppress(ServerStartError):  # which the opening will raise, if it comes to one
-            self._spares.append(self._begin(server, Launch.of(server)))
+        living = [each for each in self._connections if each.server == server and not (each.leaving or each.is_over)]
+        spares = [each for each in living if each in self._spares]
+        in_use, starting = len(living) - len(spares), sum(not spare.is_alive for spare in spares)
+        lacking = min(in_use - len(spares), _MOST_SPARES - len(self._spares), _MOST_STARTING - starting)
+        for _ in range(lacking if spares else max(lacking, 1)):
+            with suppress(ServerStartError):  # which the opening will raise, if it comes to one
+                self._spares.append(self._begin(server, Launch.of(server)))
+                self._tasks.start_soon(self._start_next, self._spares[-1])
         for spare in self._spares[:-_MOST_SPARES]:
             spare.leave()
         del self._spares[:-_MOST_SPARES]
+
+    async def _start_next(self, spare: Connection) -> None:
+        """Go on starting spares once this one is ready; after one that never is, the next would fail the same."""
+        with suppress(ServerStartError):
+            await spare.ready()
+            if self.more_to_come:
+                self.start_ahead(spare.server)
 
     def close_soon(self, connections: Sequence[Connection]) -> None:
         """Close `connections` in the background, one after another, the last one first."""

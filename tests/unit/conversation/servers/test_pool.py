@@ -119,6 +119,34 @@ def test_a_server_met_twice_is_started_ahead_when_more_is_to_come(fields: dict[s
     pooled(work)
 
 
+def test_as_many_are_started_ahead_as_are_in_use() -> None:
+    async def work(pool: ServerPool) -> None:
+        pool.more_to_come = True
+        used = [await pid(await pool.open(TELLER)) for _ in range(2)]
+        await until(functools.partial(has_children, 4))
+        spares = {process.pid for process in children()} - set(used)
+        assert await pid(await pool.open(TELLER)) in spares
+
+    pooled(work)
+
+
+def test_after_a_spare_that_does_not_become_ready_none_is_started(tmp_path: Path) -> None:
+    async def work(pool: ServerPool) -> None:
+        first = tmp_path / "first"
+        server = MCPServer(command=command("odd", "second_only", str(first)))
+        first.touch()
+        await pool.open(server)
+        pool.more_to_come = True
+        first.unlink()
+        pool.start_ahead(server)
+        await until(first.exists)
+        await until(functools.partial(has_children, 1))
+        await anyio.wait_all_tasks_blocked()
+        assert pool.started == 2
+
+    pooled(work)
+
+
 def test_only_commands_are_started_ahead() -> None:
     async def work(pool: ServerPool) -> None:
         pool.more_to_come = True
