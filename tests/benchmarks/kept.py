@@ -10,7 +10,8 @@ from time import perf_counter
 from pytest_aitest import Session
 from pytest_aitest.conversation.past import Past
 from pytest_aitest.conversation.tree import Node, Said
-from pytest_aitest.store.memory import Mode, Store
+from pytest_aitest.store.file import Mode
+from pytest_aitest.store.memory import Store
 
 from .replay import Bank
 from .table import Row

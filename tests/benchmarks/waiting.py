@@ -20,7 +20,7 @@ from .table import Row
 PLAN_TURNS = 12
 MOST_SHARE = "< 5 %"
 NOTHING = "nothing to find"
-CASES = [(1, "banking_mcp", 2), (4, "banking_mcp", 12), (4, "hasty_bank", 25)]  # lanes, bank, plans
+CASES = [(1, "banking_mcp", 2), (4, "banking_mcp", 8), (4, "hasty_bank", 25)]  # lanes, bank, plans
 
 
 @dataclass

@@ -81,6 +81,8 @@ LANES = """
 
 FAILING = """
     class TestEcho(Echo):
+        confirm_runs = 2
+
         @rule()
         def thank(self):
             note(f"thanked after {len(self.session.turns)} turns")
@@ -274,6 +276,7 @@ def test_fixtures_what_they_set_and_coroutines_are_the_same_in_every_lane(projec
 
 LED = """
     class TestCarts(Echo):
+        plans, confirm_runs = 8, 2
         carts = Bundle("carts")
 
         @rule(target=carts)

@@ -13,10 +13,10 @@ from .exploration import Finding
 from .plan import Plan
 from .runner import Failure, Outcome, Rule, Runner
 
-_PASSES = 0.6  # the chance that a shortened plan does not fail any more
+_PASSES = 0.5  # the chance that a shortened plan does not fail any more
 _LATER = 0.9  # what a question loses in urgency for each that comes before it in any case
 _NOT_YET = object()
-_LEAST = 0.4  # the chance of being asked that a question has, for it to be worth its price
+_LEAST = 0.3  # the chance of being asked that a question has, for it to be worth its price
 _MOST_CARRIED_ON = 60  # how often the search is carried on for one look ahead
 
 

@@ -6,7 +6,7 @@ far. Knows no costs: what was asked before is answered from its own memory or fr
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any, Literal
 
 from .arguments import Listed, Values
@@ -227,7 +227,7 @@ class Minimiser:
         for again in range(len(others), wanted):
             if others and self._is_undecided(others[-1]):
                 break  # nor would it count in a further sample
-            outcome = self._run(plan, again)
+            outcome = self._run(self._where_known(plan), again)
             if outcome.failure == self.best.failure:
                 self.varies |= again > 0
                 self._failed[plan] = self._failed[outcome.executed] = outcome
@@ -236,6 +236,12 @@ class Minimiser:
             if outcome.failure is not None or outcome.inapplicable is not None:
                 break  # it ended before its last step, or in another way: a further sample tells nothing
         return None
+
+    def _where_known(self, plan: Plan) -> Plan:
+        """Without the samples of what follows a change: its history is another, where their numbers mean nothing."""
+        pairs = zip(plan, self.best.executed, strict=False)
+        same = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return (*plan[:same], *(replace(step, samples=()) for step in plan[same:]))
 
 
 def _first_missing(planned: Plan, executed: Plan) -> Step | None:

@@ -58,11 +58,13 @@ def drawn(name: str) -> list[StrategyRule]:
     return rules_of(BY_NAME[name])
 
 
-def met(defect: Defect, lanes: int, *, turnstile: int, **how: Any) -> tuple[Any, ...]:
+def met(defect: Defect, lanes: int, *, turnstile: int, probability: float = 1.0, **how: Any) -> tuple[Any, ...]:
     """What is found out of a defect, where each live turn lets any other go first."""
     wanted = {"pinned": {"documented": defect.documented}, "plans": 30, "plan_turns": 10, "seed": 3, **how}
     with Turnstile(turnstile) as waits:
-        runner = runner_of(drawn(defect.name), defect.shows, before_answer=lambda _: waits.wait())
+        runner = runner_of(
+            drawn(defect.name), defect.shows, probability=probability, before_answer=lambda _: waits.wait()
+        )
         with beside(runner, lanes) as lanes_of_it:
             found = explore(runner if lanes == 1 else lanes_of_it, **wanted)
     replayed = sum(turns.replayed for turns in found.turns.values())
@@ -89,6 +91,14 @@ def test_so_it_does_where_it_goes_on_after_findings(how: Mapping[str, Any]) -> N
     defect = BY_NAME["second transfer is not booked"]
     how = {"plans": 6, "kept": [defect.documented[1:3] * 2], **how}
     assert met(defect, 4, turnstile=5, **how) == met(defect, 1, turnstile=0, **how)
+
+
+def test_so_it_does_where_the_agent_varies_and_each_sample_has_its_own_lot() -> None:
+    defect, how = BY_NAME["seat after a group was found"], {"probability": 0.5, "plans": 60, "plan_turns": 12, "seed": 1}
+    one = met(defect, 1, turnstile=0, **how)
+    assert one[0].findings
+    for lanes in (2, 8):
+        assert met(defect, lanes, turnstile=3, **how) == one
 
 
 def test_the_first_failing_plan_in_plan_order_wins_though_a_later_one_ends_sooner() -> None:
