@@ -962,7 +962,7 @@ def test_an_exploration_that_would_cost_is_skipped_with_its_price(project: Proje
     )
     output = explored(project, "-k", "explore", "-rs").replace("\n", " ")
     assert "1 skipped" in output
-    assert re.search(r"would ask openai/gpt-5-mini up to 400 times(, about \$\d+\.\d\d)?; add --aitest-explore", output)
+    assert re.search(r"would ask openai/gpt-5-mini up to 100 times(, about \$\d+\.\d\d)?; add --aitest-explore", output)
 
 
 def test_no_exploration_runs_where_they_are_switched_off(project: Project) -> None:
