@@ -6,7 +6,7 @@ machines nor what a rule does.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil, floor, inf, isfinite
 from random import Random
 from typing import Any
@@ -60,9 +60,8 @@ class StrategyRule:
         if not self._strategies:
             return ({},)
         _ = self.simplest  # an argument that can't be drawn is named there
-        drawn: list[Mapping[str, Any]] = []
         try:
-            self._draw(drawn)
+            drawn = _drawn(tuple(self._strategies.items()), self._seed)
         except Exception as error:
             raise self._undrawable(" and ".join(map(repr, self._strategies)), error) from error
         return self._chosen(drawn)
@@ -91,15 +90,6 @@ class StrategyRule:
             measured.sort(key=lambda arguments: _measure(arguments[name]) or 0)
             chosen += [*measured[:1], *measured[-1:]]
         return tuple(chosen)
-
-    def _draw(self, drawn: list[Mapping[str, Any]]) -> None:
-        @seeded(self._seed)
-        @settings(**_QUIET, max_examples=_DRAWS, phases=[Phase.generate])
-        @given(st.fixed_dictionaries(self._strategies))
-        def collect(arguments: dict[str, Any]) -> None:
-            drawn.append(arguments)
-
-        collect()
 
     def _simplest_of(self, argument: str) -> Any:
         if (bounds := self._bounds(argument)) is not None:
@@ -195,6 +185,21 @@ class StrategyRule:
                 found = value
             if not verdicts.settle():
                 return found
+
+
+@lru_cache(maxsize=256)
+def _drawn(strategies: tuple[tuple[str, SearchStrategy[Any]], ...], seed: int) -> Sequence[Mapping[str, Any]]:
+    """Random arguments; drawn once for all machines that inherit a rule, because it takes a tenth of a second."""
+    drawn: list[Mapping[str, Any]] = []
+
+    @seeded(seed)
+    @settings(**_QUIET, max_examples=_DRAWS, phases=[Phase.generate])
+    @given(st.fixed_dictionaries(dict(strategies)))
+    def collect(arguments: dict[str, Any]) -> None:
+        drawn.append(arguments)
+
+    collect()
+    return drawn
 
 
 class _Verdicts:
