@@ -94,7 +94,8 @@ def test_so_it_does_where_it_goes_on_after_findings(how: Mapping[str, Any]) -> N
 
 
 def test_so_it_does_where_the_agent_varies_and_each_sample_has_its_own_lot() -> None:
-    defect, how = BY_NAME["seat after a group was found"], {"probability": 0.5, "plans": 60, "plan_turns": 12, "seed": 1}
+    defect = BY_NAME["seat after a group was found"]
+    how = {"probability": 0.5, "plans": 60, "plan_turns": 12, "seed": 1}
     one = met(defect, 1, turnstile=0, **how)
     assert one[0].findings
     for lanes in (2, 8):
