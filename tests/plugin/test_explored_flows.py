@@ -865,7 +865,7 @@ TWO_FLOWS = (
 )
 
 
-@pytest.mark.parametrize("mode", ["load", "loadscope", "loadfile", "loadgroup", "worksteal"])
+@pytest.mark.parametrize("mode", ["load", "loadscope"])  # one that deals out tests, one that deals out scopes
 def test_a_flow_and_its_exploration_go_to_one_worker(project: Project, mode: str) -> None:
     project.write(test_a=TWO_FLOWS, test_b=TWO_FLOWS)
     output = project.output("-n2", f"--dist={mode}", "-v", "--aitest-plans=2", SEED, plugins=("xdist", HYPOTHESIS))

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ TESTS = """
 
     @pytest.mark.session("chat", explore=True)
     class TestChat:
-        plans = 2
+        plans = 1
 
         async def test_hello(self, aitest_run):
             assert (await aitest_run(agent, "Hello")).success
@@ -96,7 +97,7 @@ TESTS = """
 
     class TestBank(SessionMachine):
         agent = agent
-        plans, confirm_runs = 3, 2
+        plans, confirm_runs = 2, 2
 
         @rule(amount=st.sampled_from([200, 13]))
         def transfer(self, amount):
@@ -176,8 +177,6 @@ def test_a_replaying_run_asks_no_model_starts_no_server_and_shows_the_same(banki
 
 CHANGES = [
     ("model.py", "You are a bank.", "You are a big bank.", "its instructions were recorded as 'You are a bank.'"),
-    ("model.py", "model=teller)", "model=teller, temperature=0.5)", "temperature was recorded as"),
-    ("model.py", 'f"{len(messages)} messages"', 'f"{len(messages)} of them"', "the code of model.teller"),
     ("bank_server.py", "amount == 13", "amount == 14", "the code of bank_server.build"),
     ("test_bank.py", '"Hello")).success', '"Hallo")).success', "the words: recorded is 'Hello', asked 'Hallo'"),
 ]
@@ -379,12 +378,11 @@ SPOILT: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize("mode", ["replay", "record"])
-def test_a_file_that_is_no_sound_store_is_refused_and_left_as_it_was(banking: Project, mode: str) -> None:
+def test_a_file_that_is_no_sound_store_is_refused_and_left_as_it_was(banking: Project) -> None:
     path = banking.path / "store.db"
     banking.run(*STORE, "-k", "test_hello")
     known, sound = asked(banking), path.read_bytes()
-    for act, message in SPOILT:
+    for mode, (act, message) in zip(cycle(["replay", "record"]), SPOILT, strict=False):
         path.write_bytes(sound)
         act(path)
         before = path.read_bytes()
