@@ -102,7 +102,7 @@ class Explorable:
         lanes = Lanes(
             carrier=self.runner,
             lanes=self.lanes,
-            why_one_lane=self._why_one_lane,
+            why_one_lane=self.why_one_lane,
             may_hurry=self._may_hurry,
         )
         exploration: Exploration | None = None
@@ -119,11 +119,6 @@ class Explorable:
         """Where a model answers at once, what is begun ahead of need takes more time than it saves."""
         slow = any(turn.duration_ms > _SLOW_MS for turn in self.runner.fresh[-_LATELY:])
         return slow and not self.runner.budget.is_scarce
-
-    def _why_one_lane(self, event: Event) -> str:
-        why = self.why_one_lane(event)
-        self.runner.reseeds = bool(why)  # which all lanes would do to one another
-        return why
 
     def _explored(self, runner: Runner, limits: Limits, kept: Sequence[Plan]) -> Exploration:
         search = partial(

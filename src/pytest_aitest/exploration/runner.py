@@ -102,7 +102,6 @@ class TreeRunner:
     events: Counter[str] = field(default_factory=Counter)
     remarks: dict[str, str] = field(default_factory=dict)  # by what they are about, each of which is told of once
     seed: int = 0  # of what agents draw from global `random`
-    reseeds: bool = True  # whether they draw from it
     _ahead: dict[int, Turn] = field(default_factory=dict)  # turns that count for nothing yet
     _lost: int = 0  # turns of plans that came to no end
     _by_chance: dict[str, list[str]] = field(default_factory=dict)
@@ -258,7 +257,7 @@ class TreeRunner:
             root or self.root,
             replays=replays,
             asks_once=asks_once,
-            reseeds=self.reseeds,
+            reseeds=True,
             seed=self.seed,
             before_live=gate,
             offered=self.offered,

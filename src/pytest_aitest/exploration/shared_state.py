@@ -10,14 +10,14 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, MutableMapping, MutableSequence, MutableSet
 from pathlib import PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
 from pytest_aitest.conversation.keys import UnkeyableError
-from pytest_aitest.conversation.reach import draws_lots
+from pytest_aitest.conversation.reach import draws_lots, is_foreign, reached
 from pytest_aitest.conversation.tree import Event
 
 _FIXED = (
@@ -59,6 +59,13 @@ def why_not_beside_others(event: Event) -> str:
         return (
             f"the agent holds {error}, which can't be compared, so what one conversation asks tells no other anything."
         )
+    for server in () if event.agent is None else event.agent.mcp_servers:
+        for function in (server.factory, server.reset):
+            if callable(function) and (changed := _changed_by(function)):
+                return (
+                    f"server {server.label!r} changes {changed!r}, which all servers of this process share. "
+                    "Made anew by each call of its factory, it could be used in several lanes."
+                )
     model = None if event.agent is None else event.agent.provider.model
     if callable(model) and _draws_lots(model):
         return (
@@ -66,6 +73,36 @@ def why_not_beside_others(event: Event) -> str:
             "which has one state for all lanes. With a random.Random of its own it could be asked in several."
         )
     return ""
+
+
+_CHANGES = {"append", "extend", "insert", "add", "update", "setdefault"}
+_CHANGES |= {"pop", "popitem", "remove", "discard", "clear"}
+
+
+@functools.lru_cache(maxsize=64)
+def _changed_by(function: Hashable) -> str:
+    """The name of a container outside of it that a function, or what it uses, changes; empty where there is none."""
+    for used in reached(function):
+        if isinstance(used, types.FunctionType) and not is_foreign(used):
+            outside = {**used.__globals__, **inspect.getclosurevars(used).nonlocals}
+            for name in _changed_names(used):
+                if isinstance(outside.get(name), MutableSequence | MutableMapping | MutableSet | bytearray):
+                    return name
+    return ""
+
+
+def _changed_names(function: types.FunctionType) -> Iterator[str]:
+    """Names of what its source changes in place."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if attribute in _CHANGES:
+                yield name
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                yield name
 
 
 def _draws_lots(model: Hashable) -> bool:

@@ -66,6 +66,8 @@ class Deck:
         ]
         self._shard = shard
         self._left = plans  # of all shards
+        kept_ones = len(kept[:plans])
+        self.own = shard.share(plans - kept_ones) + (kept_ones if shard.number == 1 else 0)  # plans that count
         self._planned = 0
 
     def copy(self) -> Self:

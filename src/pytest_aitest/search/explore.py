@@ -49,7 +49,7 @@ def explore(
     """
     planner = Planner(runner.rules, pinned=pinned.values(), plan_turns=plan_turns, seed=seed)
     deck = Deck(planner, pinned=pinned, kept=kept, plans=plans, shard=shard)
-    aims = _Aims(confirm_runs=confirm_runs, tolerate=tolerate, keep_going=keep_going, plans=shard.share(plans))
+    aims = _Aims(confirm_runs=confirm_runs, tolerate=tolerate, keep_going=keep_going, plans=deck.own)
     search = _Search(runner, planner, deck, aims, watch=watch)
     if isinstance(runner, FarSighted):
         runner.foresee(partial(upcoming, search))
@@ -62,7 +62,7 @@ def explore(
     return Exploration(
         findings=tuple(search.findings),
         tried=search.tried,
-        plans=shard.share(plans),
+        plans=deck.own,
         inapplicable=tuple(search.inapplicable),
         ran=search.ran,
         pairs=tuple(sorted(planner.coverage.pairs)),

@@ -5,6 +5,7 @@ machines nor what a rule does.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from math import ceil, floor, inf, isfinite
@@ -14,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, Verbosity, find, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample, Unsatisfiable
+from hypothesis.errors import HypothesisDeprecationWarning, NoSuchExample, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 
 from pytest_aitest.values.errors import DeclarationError
@@ -100,6 +101,12 @@ class StrategyRule:
             raise self._undrawable(repr(argument), error) from error
 
     def _find(self, argument: str, holds: Callable[[Any], bool]) -> Any:
+        with warnings.catch_warnings():
+            # That somebody uses `random` inside a strategy: other lanes seed it for their turns.
+            warnings.simplefilter("ignore", HypothesisDeprecationWarning)
+            return self._found_by_hypothesis(argument, holds)
+
+    def _found_by_hypothesis(self, argument: str, holds: Callable[[Any], bool]) -> Any:
         return find(
             self._strategies[argument],
             holds,

@@ -9,6 +9,7 @@ import enum
 import functools
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 import types
@@ -52,6 +53,9 @@ def home_of(function: Any) -> int:
     return id(function.__globals__)
 
 
+_FROM_ENVIRONMENT = re.compile(r"\benviron\b|\bgetenv\b")
+
+
 def _code_parts(function: Callable[..., Any]) -> Iterator[Any]:
     """What of all that it reaches is the user's own, each part as plain data."""
     yield "itself", encoded(function)
@@ -82,21 +86,22 @@ def _closed_over(function: types.FunctionType) -> Any:
 
 
 def _global(reference: Reference) -> Any:
-    """A global's content where that is plain data, else the statement that makes it: objects change by being used."""
+    """A global's content where that can't change, else the statement that makes it: objects change by being used.
+
+    What is taken from the environment may be a secret, and is another thing on each machine.
+    """
     module = sys.modules.get(reference.module or "")
     if module is not None and is_foreign(module):
         return None  # its name says what it is; what `os.environ` holds is another matter on each machine
-    if _is_data(reference.value):
-        return encoded(reference.value)
     statement = _statement(module, reference.name or "")
+    if _is_data(reference.value) and not (statement and _FROM_ENVIRONMENT.search(statement)):
+        return encoded(reference.value)
     return encoded(reference.value) if statement is None else {"$source": statement}
 
 
 def _is_data(value: Any, depth: int = 0) -> bool:
-    if type(value) in (list, tuple, set, frozenset):
+    if type(value) in (tuple, frozenset):
         return depth <= DEEPEST and all(_is_data(part, depth + 1) for part in value)
-    if type(value) is dict:
-        return depth <= DEEPEST and all(_is_data(part, depth + 1) for item in value.items() for part in item)
     return value is None or isinstance(value, str | bytes | int | float | complex | enum.Enum | PurePath)
 
 

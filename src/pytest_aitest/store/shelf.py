@@ -111,7 +111,8 @@ class Shelf:
 
             def insert(database: Database) -> tuple[Row, bool]:
                 if self.mode == "refresh":
-                    database.forget("history=? AND event=? AND id<=?", row.history, row.event, self.began)
+                    mine = "history=? AND event=? AND id<=? AND id NOT IN (SELECT sample FROM met WHERE test<>?)"
+                    database.forget(mine, row.history, row.event, self.began, place.test)
                 same = "history=? AND event=? AND outcome_digest=? AND tools=?"
                 equal = database.rows(same, row.history, row.event, row.outcome_digest, row.tools) if is_look else []
                 kept = equal[-1] if equal else database.add_row(row)

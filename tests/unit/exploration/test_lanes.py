@@ -302,8 +302,10 @@ def test_lanes_see_what_was_set_before_and_nothing_of_one_another() -> None:
     def look() -> None:
         seen.append(VARIABLE.get())
         VARIABLE.set("changed")
+        if len(seen) == 2:  # both lanes
+            held.has_begun.set()
 
-    acts = {"a": lambda: happens(held.has_begun), "b": look, "c": lambda: (look(), held.has_begun.set())}
+    acts = {"a": lambda: happens(held.has_begun), "b": look, "c": look}
     carrier = Acting(acts=acts)
     token = VARIABLE.set("by a fixture")
     with beside(carrier, 2) as lanes:

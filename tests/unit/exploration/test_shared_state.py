@@ -354,3 +354,37 @@ def test_other_models_can_be_asked_side_by_side(model: Any) -> None:
 
 def test_a_tool_that_is_called_by_nobody_in_particular_can_be_called_beside_others() -> None:
     assert why_not_beside_others(Called(tool="count", arguments={})) == ""
+
+
+BACKEND: list[int] = []
+PRICES = {"shoes": 10}
+
+
+def shared_backend() -> Any:
+    BACKEND.clear()
+
+
+def own_backend() -> Any:
+    backend = dict(PRICES)
+    backend["hat"] = 5
+    return backend
+
+
+def closing_over(backend: list[int]) -> Any:
+    return lambda: backend.append(1)
+
+
+@pytest.mark.parametrize(
+    ("how", "changed"),
+    [
+        ({"factory": shared_backend}, "BACKEND"),
+        ({"factory": closing_over([])}, "backend"),
+        ({"url": "http://127.0.0.1:1/mcp", "reset": shared_backend}, "BACKEND"),
+        ({"factory": own_backend}, ""),
+    ],
+    ids=["global", "closure", "reset", "its own"],
+)
+def test_a_server_that_changes_what_all_servers_share_is_used_in_one_lane(how: dict[str, Any], changed: str) -> None:
+    agent = Agent(provider=Provider(model="builtin"), mcp_servers=[MCPServer(**how)])
+    why = why_not_beside_others(Said(prompt="hi", agent=agent, max_model_calls=1, timeout_seconds=1))
+    assert (f"changes {changed!r}" in why) if changed else why == ""

@@ -41,6 +41,28 @@ def test_a_global_that_no_statement_makes_is_told_by_its_content() -> None:
         made(source, THING=sys.__stdout__)
 
 
+LOG: list[str] = []
+KEY = os.environ.get("A_KEY_OF_NOBODY", "")
+
+
+def using_what_changes() -> Any:
+    LOG.append(KEY)
+    return LOG
+
+
+def test_what_changes_or_comes_from_the_environment_is_told_by_its_statement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told() -> dict[str, str]:
+        monkeypatch.setattr("pytest_aitest.store.callables._CODE", {})
+        return callable_encoded(using_what_changes)
+
+    before = told()
+    monkeypatch.setattr(sys.modules[__name__], "LOG", ["a call"])
+    monkeypatch.setattr(sys.modules[__name__], "KEY", "a secret that is not set elsewhere")
+    assert told() == before
+
+
 def surrounded() -> Any:
     return environ, os.environ, sys.path, sys.argv
 

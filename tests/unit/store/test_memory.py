@@ -179,6 +179,16 @@ def test_refreshing_asks_all_anew_and_replaces_what_was(path: Path) -> None:
         assert len(store.root("new", shares=True).samples(message(agent=agent(chancy)))) == 2
 
 
+def test_refreshing_one_test_leaves_what_others_have_met(path: Path) -> None:
+    with opened(path) as store:
+        for test in "ab":
+            said(store, "hello", f"by {test}", by=agent(chancy), test=test, replays=False)
+    with opened(path, "refresh") as store:
+        said(store, "hello", "by a", by=agent(chancy), test="a", replays=False)
+    with opened(path, "replay") as store:
+        assert said(store, "hello", "by b", by=agent(chancy), test="b", replays=False) == ["answer 3", "answer 4"]
+
+
 def test_a_process_of_a_run_goes_by_when_the_run_began(path: Path) -> None:
     with opened(path) as first:
         said(first, "hello", by=agent(chancy))
