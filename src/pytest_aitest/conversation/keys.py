@@ -134,17 +134,27 @@ class _Keying:
         if isinstance(value, BaseModel):
             fields = {name: getattr(value, name) for name in kind.model_fields}
             return kind, self.key((fields, value.__pydantic_extra__, value.__pydantic_private__))
-        try:
-            registered = copyreg.dispatch_table.get(kind)
-            reduced: Any = registered(value) if registered is not None else value.__reduce_ex__(2)
-        except Exception as error:
-            raise _unkeyable(value) from error
-        if isinstance(reduced, str):  # the name of what is global, if it is that
-            if getattr(sys.modules.get(getattr(value, "__module__", "")), reduced, None) is value:
-                return kind, value.__module__, reduced
-            raise _unkeyable(value)
-        rebuild, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-        return kind, self.key((rebuild, arguments, state, list(items or ()), list(pairs or ())))
+        kept = kept_by_pickling(value)
+        return (kind, value.__module__, kept) if isinstance(kept, str) else (kind, self.key(kept))
+
+
+def kept_by_pickling(value: object) -> str | tuple[Any, ...]:
+    """All that pickling would keep of an object: its name, where it is global in its module, else its parts.
+
+    Raises:
+        UnkeyableError: It can't be pickled.
+    """
+    try:
+        registered = copyreg.dispatch_table.get(type(value))
+        reduced: Any = registered(value) if registered is not None else value.__reduce_ex__(2)
+    except Exception as error:
+        raise _unkeyable(value) from error
+    if isinstance(reduced, str):
+        if getattr(sys.modules.get(getattr(value, "__module__", "")), reduced, None) is value:
+            return reduced
+        raise _unkeyable(value)
+    rebuild, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    return rebuild, arguments, state, list(items or ()), list(pairs or ())
 
 
 def _unkeyable(value: Any) -> UnkeyableError:

@@ -119,10 +119,9 @@ class Past:
             return sample
         while sample is None and self._asks_once and self._claimed is None:
             with _ASKING:
-                if key in node.asking:
-                    _ASKING.wait_for(lambda: key not in node.asking)
+                _ASKING.wait_for(lambda: key not in node.asking)
                 sample = self._known(event)
-                if sample is None and key not in node.asking:
+                if sample is None:
                     node.asking.add(key)
                     self._claimed = node, key
         return sample

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pytest_aitest.conversation.models.price import costs_nothing, listed_price
 from pytest_aitest.conversation.servers import Connection
 from pytest_aitest.conversation.tree import Event
+from pytest_aitest.report.amounts import counted
 from pytest_aitest.search.runner import StopSearchError
 from pytest_aitest.values.agent import MCPServer, Provider
 from pytest_aitest.values.errors import DeclarationError
@@ -72,8 +73,8 @@ class Allowance:
 def forecast(provider: Provider, *, calls: int, mean: MeanTurn | None = None) -> str:
     """`azure/gpt-5-mini up to 400 times, about $0.40`; the price by what its turns have cost, where that is known."""
     if mean is not None and mean.model_calls and mean.cost_usd is not None:
-        usd, s = calls / mean.model_calls * mean.cost_usd, "" if mean.turns == 1 else "s"
-        return f"{provider.label} up to {calls} times, about ${usd:.2f} by {mean.turns} recorded turn{s}"
+        usd = calls / mean.model_calls * mean.cost_usd
+        return f"{provider.label} up to {calls} times, about ${usd:.2f} by {counted(mean.turns, 'recorded turn')}"
     price = provider.price or listed_price(provider)
     about = ""
     if price is not None:

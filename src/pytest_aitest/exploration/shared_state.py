@@ -10,9 +10,10 @@ import inspect
 import re
 import textwrap
 import types
-from collections.abc import Hashable, Iterator, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Callable, Hashable, Iterator, MutableMapping, MutableSequence, MutableSet
+from contextlib import suppress
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -61,13 +62,13 @@ def why_not_beside_others(event: Event) -> str:
         )
     for server in () if event.agent is None else event.agent.mcp_servers:
         for function in (server.factory, server.reset):
-            if callable(function) and (changed := _changed_by(function)):
+            if callable(function) and (changed := _found(_changed_by, function)):
                 return (
                     f"server {server.label!r} changes {changed!r}, which all servers of this process share. "
                     "Made anew by each call of its factory, it could be used in several lanes."
                 )
     model = None if event.agent is None else event.agent.provider.model
-    if callable(model) and _draws_lots(model):
+    if callable(model) and _found(draws_lots, model):
         return (
             f"model function {getattr(model, '__name__', type(model).__name__)!r} draws from the global `random`, "
             "which has one state for all lanes. With a random.Random of its own it could be asked in several."
@@ -75,16 +76,19 @@ def why_not_beside_others(event: Event) -> str:
     return ""
 
 
+Found = TypeVar("Found")
 _CHANGES = {"append", "extend", "insert", "add", "update", "setdefault"}
 _CHANGES |= {"pop", "popitem", "remove", "discard", "clear"}
 
 
-@functools.lru_cache(maxsize=64)
-def _changed_by(function: Hashable) -> str:
+def _changed_by(function: object) -> str:
     """The name of a container outside of it that a function, or what it uses, changes; empty where there is none."""
     for used in reached(function):
         if isinstance(used, types.FunctionType) and not is_foreign(used):
-            outside = {**used.__globals__, **inspect.getclosurevars(used).nonlocals}
+            outside = dict(used.__globals__)
+            for name, cell in zip(used.__code__.co_freevars, used.__closure__ or (), strict=True):
+                with suppress(ValueError):  # an empty one
+                    outside[name] = cell.cell_contents
             for name in _changed_names(used):
                 if isinstance(outside.get(name), MutableSequence | MutableMapping | MutableSet | bytearray):
                     return name
@@ -93,11 +97,7 @@ def _changed_by(function: Hashable) -> str:
 
 def _changed_names(function: types.FunctionType) -> Iterator[str]:
     """Names of what its source changes in place."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return
-    for node in ast.walk(tree):
+    for node in ast.walk(_source_of(function)):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)) if attribute in _CHANGES:
                 yield name
@@ -105,14 +105,25 @@ def _changed_names(function: types.FunctionType) -> Iterator[str]:
                 yield name
 
 
-def _draws_lots(model: Hashable) -> bool:
+def _found(look: Callable[[Any], Found], function: Any) -> Found:
+    """What is found in a function, which is asked at each live turn, and takes long for a large module."""
     try:
-        return _once(model)
+        return cast("Found", _remembered(look, function))
     except TypeError:  # an object that compares by value may have no hash
-        return draws_lots(model)
+        return look(function)
 
 
-_once = functools.lru_cache(maxsize=64)(draws_lots)  # asked at each live turn, and slow for a large module
+@functools.lru_cache(maxsize=128)
+def _remembered(look: Callable[[Any], object], function: Hashable) -> object:
+    return look(function)
+
+
+def _source_of(code: type | types.FunctionType) -> ast.Module:
+    """Nothing where it was made in a shell, or by a program."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module(body=[], type_ignores=[])
 
 
 def _is_fixed(name: str, value: Any) -> bool:
@@ -127,10 +138,7 @@ def _is_fixed(name: str, value: Any) -> bool:
 
 def _set_by_methods(kind: type) -> Iterator[tuple[str, str]]:
     """What methods of `kind` set on a class, or on anything but their own instance if it stands on the class."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
-    except (OSError, TypeError, SyntaxError):  # made in a shell, or by a program
-        return
+    tree = _source_of(kind)
     names = {name for parent in kind.__mro__[:-1] for name in vars(parent)}
     classes = {parent.__name__ for parent in kind.__mro__}
     functions = [node for node in ast.walk(tree) if isinstance(node, _FUNCTION)]

@@ -87,7 +87,9 @@ def explorable(
 
     allowance = Allowance(
         pays=mode_of(config) == "always",
-        calls=budget.calls if limits is None else min(budget.calls, _most_calls(limits, map(len, pinned.values()))),
+        calls=budget.calls
+        if limits is None
+        else min(budget.calls, _most_calls(limits, limits.turns(map(len, pinned.values())))),
         in_usd=budget.usd != float("inf"),
         mean_turn=partial(mean_turn, config),
         announce=expects,
@@ -258,13 +260,13 @@ def forecast_of(
         return f"{plans}, asking {unknown}"
     if costs_nothing(provider):
         return f"{plans}, asking {provider.label} for nothing"
-    calls = min(limits.plans * turns * _CALLS_PER_TURN, config.getoption("aitest_budget_calls"))
+    calls = min(_most_calls(limits, turns), config.getoption("aitest_budget_calls"))
     paid = "" if mode_of(config) == "always" else "; skipped without --aitest-explore"
     return f"{plans}, asking {forecast(provider, calls=calls, mean=mean_turn(config, provider.label))}{paid}"
 
 
-def _most_calls(limits: Limits, documented: Iterable[int]) -> int:
-    return limits.plans * limits.turns(documented) * _CALLS_PER_TURN
+def _most_calls(limits: Limits, turns: int) -> int:
+    return limits.plans * turns * _CALLS_PER_TURN
 
 
 def seed_of(item: pytest.Item, profile: Profile) -> int:

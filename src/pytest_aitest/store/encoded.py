@@ -3,12 +3,10 @@
 Like `conversation.keys`, but for what outlives a process. A callable is its name here; `callables` knows what it does.
 """
 
-import copyreg
 import enum
 import functools
 import hashlib
 import json
-import sys
 import types
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -18,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pytest_aitest.conversation.keys import UnkeyableError
+from pytest_aitest.conversation.keys import UnkeyableError, kept_by_pickling
 
 DEEPEST = 50
 _MOST_PARTS = 10_000
@@ -110,22 +108,10 @@ class _Encoding:
         if isinstance(value, BaseModel):
             fields = {name: getattr(value, name) for name in kind.model_fields}
             return {"$object": [name_of(kind), self.of(fields), self.of(value.__pydantic_extra__)]}
-        try:
-            registered = copyreg.dispatch_table.get(kind)
-            reduced: Any = registered(value) if registered is not None else value.__reduce_ex__(2)
-        except Exception as error:
-            raise _unkeyable(value) from error
-        if isinstance(reduced, str):  # the name of what is global, if it is that
-            if getattr(sys.modules.get(getattr(value, "__module__", "")), reduced, None) is value:
-                return {"$name": f"{value.__module__}.{reduced}"}
-            raise _unkeyable(value)
-        rebuild, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-        parts = (rebuild, arguments, state, list(items or ()), list(pairs or ()))
-        return {"$object": [name_of(kind), self.of(parts)]}
-
-
-def _unkeyable(value: Any) -> UnkeyableError:
-    return UnkeyableError(f"a {type(value).__module__}.{type(value).__qualname__}")
+        kept = kept_by_pickling(value)
+        if isinstance(kept, str):
+            return {"$name": f"{value.__module__}.{kept}"}
+        return {"$object": [name_of(kind), self.of(kept)]}
 
 
 def name_of(value: Any) -> str:
