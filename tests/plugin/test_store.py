@@ -1,6 +1,7 @@
 """A run that remembers: what is in the store is not asked again, by fixed tests, orders and explorations alike."""
 
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -276,6 +277,62 @@ def test_two_workers_record_at_once_what_one_process_replays(banking: Project) -
     before = asked(banking)
     banking.run(*REPLAY).assert_outcomes(passed=5, failed=1)
     assert asked(banking) == before
+
+
+SLOWED = """
+    from hypothesis import strategies as st
+    from pytest_aitest import Agent, Provider
+    from pytest_aitest.stateful import SessionMachine, precondition, rule
+
+
+    def echo(messages, tools):
+        return messages[-1]["content"]
+
+
+    class TestEcho(SessionMachine):
+        agent = Agent(provider=Provider(model=echo))
+        plans, plan_turns, confirm_runs = 9, 6, 1
+        said = ()
+
+        @rule(word=st.sampled_from(["a", "b", "c"]))
+        def say_it(self, word):
+            self.said = (*self.said, self.say(word).final_response)
+            assert "c" not in self.said[1:]
+
+        @precondition(lambda self: len(self.said) % 2)
+        @rule()
+        def say_more(self):
+            self.say("more")
+"""
+
+
+@pytest.mark.parametrize(
+    ("recorded", "replayed"),
+    [((), ("-n", "2")), (("--aitest-shards=3",), ()), (("--aitest-shards=3",), ("--aitest-shards=2/3",))],
+    ids=["whole, by workers", "shards, by one process", "shards, one of them"],
+)
+def test_shards_are_replayed_as_they_were_recorded(
+    project: Project, recorded: tuple[str, ...], replayed: tuple[str, ...]
+) -> None:
+    project.write(test_echo=SLOWED)
+    how = ("-q", "-rA", "-p", "no:cacheprovider", "--tb=line")
+    modes = (*STORE, "--hypothesis-seed=1", *recorded), (*REPLAY, *replayed)
+    outputs = [project.output(*how, *options, plugins=("_hypothesis_pytestplugin", "xdist")) for options in modes]
+    found, again = (sorted(re.findall(r"^(?:PASSED|FAILED) \S+", each, re.MULTILINE)) for each in outputs)
+    assert len(found) == (3 if recorded else 1)
+    assert "FAILED" in str(found)
+    assert "no fresh turns" in outputs[1]
+    assert "is not in the store" not in outputs[1]
+    assert again == [line for line in found if "2/3" not in str(replayed) or "[2/3]" in line]
+
+
+def test_another_number_of_shards_than_was_recorded_is_refused(project: Project) -> None:
+    project.write(test_echo=SLOWED)
+    project.run(*STORE, "--aitest-shards=3")
+    assert "test_echo.py::TestEcho::explore was recorded in 3 shard(s)." in project.output(
+        "--collect-only", *REPLAY, "--aitest-shards=2"
+    )
+    project.shows_what_is_expected(*REPLAY, "--aitest-shards=1/2")
 
 
 def test_no_secret_is_in_the_file(banking: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ from .live import root_of
 from .paying import limit_of, mode_of, number
 from .progress import Progress
 from .recorded_turns import mean_turn, note
-from .sharding import exploration_of, shard_of
+from .sharding import exploration_of, shard_of, shards_with
 from .testimony import TESTIMONY, Testimony
 from .tolerance import own_limits
 
@@ -271,12 +271,11 @@ def _most_calls(limits: Limits, turns: int) -> int:
 
 def seed_of(item: pytest.Item, profile: Profile) -> int:
     """By --hypothesis-seed, else as the store has it, else by the test's name or by lot; the same for all shards."""
-    store, test, forced = storing.store_of(item.config), exploration_of(item), forced_seed()
-    known = None if store is None or forced is not None else store.seed(test)
-    seed = _seed(item, profile, forced) if known is None else known
-    if store is not None:  # what is recorded is replayed only by the same search
-        store.keep_seed(test, seed)
-    return seed
+    store, forced = storing.store_of(item.config), forced_seed()
+    seed = _seed(item, profile, forced)
+    if store is None:
+        return seed
+    return store.seed_for(exploration_of(item), seed, shards=shards_with(item), is_forced=forced is not None)
 
 
 def _seed(item: pytest.Item, profile: Profile, forced: int | str | None) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_aitest.values.shard import without_shard
 
+from . import storing
 from .parameters import parameters_id, parameters_of
 from .paying import limit_of
 
@@ -57,6 +58,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     which, count = _wanted(metafunc.config)
     count = min(count, max(1, limit_of(metafunc.function.place_as, metafunc.config, "plans")))
+    recorded = _recorded(metafunc) or count
+    if recorded != count and metafunc.config.getoption("aitest_shards") is not None:
+        raise pytest.Collector.CollectError(
+            f"{metafunc.definition.nodeid} was recorded in {recorded} shard(s).\n"
+            f"In {count} it would come to ask other things, and this run only replays.\n"
+            "Leave --aitest-shards out, or give as many."
+        )
+    count = recorded
     if count > 1 or (which or 1) > count:
         shards = [f"{number}/{count}" for number in ([which] if which else range(1, count + 1))]
         metafunc.parametrize(SHARD, shards, ids=shards)
@@ -73,6 +82,11 @@ def shard_of(item: pytest.Item) -> str:
     return str(parameters_of(item).get(SHARD, "")) if isinstance(item, pytest.Function) else ""
 
 
+def shards_with(item: pytest.Item) -> int:
+    """How many shards its exploration has, itself included."""
+    return _given(shard_of(item) or "1")[1]
+
+
 def exploration_of(item: pytest.Item) -> str:
     """Its node id, the same for all shards of an exploration."""
     return without_shard(item.nodeid, shard_of(item))
@@ -87,6 +101,12 @@ def _wanted(config: pytest.Config) -> tuple[int | None, int]:
     """Which shard is to be made, None for all, and of how many."""
     given = config.getoption("aitest_shards")
     return (None, _workers(config)) if given is None else _given(given)
+
+
+def _recorded(metafunc: pytest.Metafunc) -> int | None:
+    """Among how many shards the plans were dealt when they were recorded; None where nothing is, or is to be, known."""
+    store = storing.store_of(metafunc.config) if storing.replays_only(metafunc.config) else None
+    return None if store is None else store.shards_of(metafunc.definition.nodeid)
 
 
 def _given(text: str) -> tuple[int | None, int]:

@@ -36,7 +36,7 @@ CREATE TABLE met (
 ) WITHOUT ROWID;
 CREATE INDEX met_sample ON met (sample);
 CREATE TABLE tool_lists (server_digest TEXT PRIMARY KEY, tools TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE seeds (test TEXT PRIMARY KEY, seed INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE explorations (test TEXT PRIMARY KEY, seed INTEGER NOT NULL, shards INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -205,7 +205,7 @@ class Database:
         query = f"SELECT {', '.join(names)} FROM met WHERE {condition} ORDER BY test, history, event, number"  # noqa: S608 - our own
         return [Met(**dict(zip(names, row, strict=True))) for row in self.read(query, *values)]
 
-    def pairs(self, table: Literal["events", "tool_lists", "seeds"]) -> dict[str, Any]:
+    def pairs(self, table: Literal["events", "tool_lists"]) -> dict[str, Any]:
         """A table of names and values."""
         return dict(self.read(f"SELECT * FROM {table}"))  # noqa: S608 - our own
 
@@ -237,7 +237,7 @@ class Database:
         self.write(f"DELETE FROM met WHERE sample IN (SELECT id FROM samples WHERE {condition})", *values)  # noqa: S608 - our own
         return self.write(f"DELETE FROM samples WHERE {condition}", *values)  # noqa: S608 - our own
 
-    def add_pairs(self, table: Literal["events", "tool_lists", "seeds"], pairs: Mapping[str, Any]) -> None:
+    def add_pairs(self, table: Literal["events", "tool_lists"], pairs: Mapping[str, Any]) -> None:
         """Add what a table lacks, inside `writing`."""
         for pair in pairs.items():
             self.write(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", *pair)  # noqa: S608 - our own
@@ -246,6 +246,14 @@ class Database:
         """Note who met what, inside `writing`; what is noted already leaves the file as it is."""
         for each in met:
             self.write(_REPLACE_MET if replaces else _ADD_MET, *astuple(each))
+
+    def explorations(self) -> list[tuple[str, int, int]]:
+        """The tests that explored, their seeds, and among how many shards they dealt their plans."""
+        return [(str(test), int(seed), int(shards)) for test, seed, shards in self.read("SELECT * FROM explorations")]
+
+    def add_exploration(self, test: str, seed: int, shards: int) -> None:
+        """Note one that is not noted yet, inside `writing`."""
+        self.write("INSERT OR IGNORE INTO explorations VALUES (?, ?, ?)", test, seed, shards)
 
     def beginnings(self) -> list[tuple[str, str, str]]:
         """Histories that no sample leads to, what they went on from, and how they begin."""

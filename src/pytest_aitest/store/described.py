@@ -26,6 +26,7 @@ Description = dict[str, Any]
 
 _AGENTS: dict[Hashable, tuple[Description, object]] = {}  # with what they describe, so that nothing else takes its id
 _SERVERS: dict[Hashable, tuple[Description, object]] = {}
+_PROJECT = ("pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini", ".git")
 _MOST = 1024  # of each that are kept, so that a run that makes agents without end does not grow without end
 
 
@@ -125,7 +126,7 @@ def _server(server: MCPServer) -> Description:
         "command": [_word(word, folder, is_program=not place) for place, word in enumerate(_words(server))],
         "files": {_shown(path): _content(path) for path in _files(server)},
         "env": dict(server.env),
-        "cwd": _shown(folder),
+        "cwd": None if server.cwd is None else _shown(folder),
         "reset": reset,
     }
 
@@ -161,9 +162,16 @@ def _is_running_python(word: str) -> bool:
 
 
 def _shown(path: Path) -> str:
-    """A path under the current folder from there, else its last part."""
+    """A path from the folder of the project that it belongs to, else its last part."""
     path = Path(os.path.normpath(path))
-    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+    project = _project(path)
+    return path.name if project is None else path.relative_to(project).as_posix()
+
+
+def _project(path: Path) -> Path | None:
+    """The nearest folder around `path` that looks like a project, so that a run may start in any folder of it."""
+    marked = (folder for folder in (path, *path.parents) if any(_exists(folder / mark) for mark in _PROJECT))
+    return next(marked, Path.cwd() if path.is_relative_to(Path.cwd()) else None)
 
 
 def _files(server: MCPServer) -> Iterator[Path]:
@@ -172,7 +180,7 @@ def _files(server: MCPServer) -> Iterator[Path]:
     for place, word in enumerate(words):
         value = word.rpartition("=")[2] if word.startswith("-") else word
         path = folder / value
-        is_installed = place == 0 and not path.is_relative_to(Path.cwd())  # a program, another on each machine
+        is_installed = place == 0 and _project(path) is None  # a program, another on each machine
         if value and not is_installed and not _is_running_python(word) and _is_file(path):
             yield path
         if place and words[place - 1] == "-m":

@@ -74,13 +74,19 @@ class _Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Exploration:
+    seed: _Whole
+    shards: Annotated[int, Field(ge=1, lt=2**31)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Export:
     format: str
     version: int
     events: dict[str, Description]
     beginnings: list[_Beginning]
     entries: list[_Entry]
-    seeds: dict[_Text, _Whole]
+    explorations: dict[_Text, _Exploration]
     tool_lists: dict[_Text, _Text]
 
 
@@ -121,7 +127,7 @@ def _export(database: Database) -> _Export:
             for _, before, how in sorted(beginnings, key=lambda beginning: beginning[1:])
         ],
         entries=[_entry(row, met[row.id or 0]) for row in descended(rows, beginnings, starts=starts, order=order)],
-        seeds=database.pairs("seeds"),
+        explorations={test: _Exploration(seed=seed, shards=shards) for test, seed, shards in database.explorations()},
         tool_lists=database.pairs("tool_lists"),
     )
 
@@ -177,7 +183,8 @@ def imported(text: str, path: Path, *, source: str) -> int:
 
 def _add(database: Database, export: _Export, rows: list[tuple[Row, list[_Meeting]]]) -> int:
     database.add_pairs("events", {digest_of(event): canonical(event) for event in export.events.values()})
-    database.add_pairs("seeds", export.seeds)
+    for test, exploration in export.explorations.items():
+        database.add_exploration(test, exploration.seed, exploration.shards)
     database.add_pairs("tool_lists", export.tool_lists)
     for beginning in export.beginnings:
         how = canonical(beginning.how)

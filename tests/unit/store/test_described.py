@@ -171,7 +171,7 @@ def test_a_description_says_what_it_is() -> None:
             },
             "system_prompt": "Be kind.",
             "allowed_tools": None,
-            "servers": [{"command": ["bank", "--fast"], "files": {}, "env": {}, "cwd": ".", "reset": None}],
+            "servers": [{"command": ["bank", "--fast"], "files": {}, "env": {}, "cwd": None, "reset": None}],
         },
     }
 
@@ -193,20 +193,35 @@ def test_files_of_a_command_are_told_by_their_content(tmp_path: Path, monkeypatc
     outside.write_text("outside")
     monkeypatch.chdir(there)
     here = ["bank.py"]
-    assert of("python", "bank.py") == (["python", "bank.py"], here, ".")
-    assert of("python", str(there / "bank.py")) == (["python", "bank.py"], here, ".")
-    assert of("python", "--rules=rules.json") == (["python", "--rules=rules.json"], ["rules.json"], ".")
-    assert of("python", str(outside)) == (["python", "outside.py"], ["outside.py"], ".")
-    assert of("python", "-m", "pack.shop") == (["python", "-m", "pack.shop"], ["pack/shop.py"], ".")
-    assert of("python", "-m", "pack") == (["python", "-m", "pack"], ["pack/__main__.py"], ".")
+    assert of("python", "bank.py") == (["python", "bank.py"], here, None)
+    assert of("python", str(there / "bank.py")) == (["python", "bank.py"], here, None)
+    assert of("python", "--rules=rules.json") == (["python", "--rules=rules.json"], ["rules.json"], None)
+    assert of("python", str(outside)) == (["python", "outside.py"], ["outside.py"], None)
+    assert of("python", "-m", "pack.shop") == (["python", "-m", "pack.shop"], ["pack/shop.py"], None)
+    assert of("python", "-m", "pack") == (["python", "-m", "pack"], ["pack/__main__.py"], None)
     assert of("python", "shop.py", cwd="pack") == (["python", "pack/shop.py"], ["pack/shop.py"], "pack")
-    assert of("./bank.py") == (["bank.py"], here, ".")
-    assert of("/bin/sh", "-c", "true") == (["sh", "-c", "true"], [], ".")
+    assert of("./bank.py") == (["bank.py"], here, None)
+    assert of("/bin/sh", "-c", "true") == (["sh", "-c", "true"], [], None)
     before = digest(served(command=["python", "bank.py"]))
     (there / "bank.py").write_text("changed!")
     assert digest(served(command=["python", "bank.py"])) != before
     (there / "bank.py").write_text("bank.py")
     assert digest(served(command=["python", "bank.py"])) == before
+
+
+def test_a_run_may_start_in_any_folder_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tests / "bank.py").touch()
+    server = MCPServer(command=["python", str(tests / "bank.py"), f"--data={tests}"])
+    for folder in (tmp_path, tests, tmp_path.parent):
+        monkeypatch.chdir(folder)
+        description = server_described(server)
+        assert description["command"] == ["python", "tests/bank.py", "--data=tests"]
+        assert list(description["files"]) == ["tests/bank.py"]
+    assert server_described(MCPServer(command=["bank"], cwd=str(tmp_path)))["cwd"] == "."
+    assert server_described(MCPServer(command=["bank"], cwd=str(tests)))["cwd"] == "tests"
 
 
 def test_a_secret_is_nowhere_in_a_description_and_may_change(monkeypatch: pytest.MonkeyPatch) -> None:

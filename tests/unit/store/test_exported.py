@@ -52,7 +52,7 @@ def grow(store: Store, steps: list[tuple[int, str, str, str]]) -> None:
             case "apart":
                 nodes.append(node.apart(word))
             case "seed":
-                store.keep_seed(test, number)
+                store.seed_for(test, number, shards=number + 1, is_forced=True)
 
 
 @settings(max_examples=15, deadline=None)
@@ -156,7 +156,8 @@ def test_other_text_is_refused_and_nothing_is_written(path: Path, tmp_path: Path
         (("entries", 0, "outcome", "turn", "prompt_tokens"), 2**63, "a number is too large. "),
         (("entries", 0, "outcome", "turn", "model"), "\ud800", "'utf-8' codec can't encode"),
         (("entries", 0, "outcome", "turn", "cost_usd"), float("inf"), "a cost is no number. "),
-        (("seeds", "a"), 2**63, "seeds.a: Input should be less than"),
+        (("explorations", "a"), {"seed": 2**63, "shards": 1}, "explorations.a.seed: Input should be less than"),
+        (("explorations", "a"), {"seed": 1, "shards": 0}, "explorations.a.shards: Input should be greater than"),
     ],
     ids=lambda part: part[-1] if isinstance(part, tuple) else "",
 )

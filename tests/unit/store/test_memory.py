@@ -287,7 +287,8 @@ def test_a_run_that_only_replays_writes_nothing(path: Path) -> None:
     before = path.read_bytes()
     with opened(path, "replay") as store:
         said(store, "hello", "live", test="b")
-        store.keep_seed("a", 1)
+        assert store.seed_for("a", 1, shards=1, is_forced=False) == 1
+        assert store.shards_of("a") is None
     assert path.read_bytes() == before
 
 
@@ -328,14 +329,33 @@ def test_servers_may_say_secrets_that_the_file_does_not_hold(path: Path, monkeyp
         assert differences(store, "hello") == []
 
 
-def test_seeds_are_remembered(path: Path) -> None:
+def test_how_a_test_explored_is_remembered(path: Path) -> None:
     with opened(path) as store:
-        assert store.seed("a") is None
-        store.keep_seed("a", 1)
-        store.keep_seed("a", 2)
-        store.keep_seed("b", 3)
+        assert store.shards_of("a") is None
+        assert store.seed_for("a", 1, shards=1, is_forced=False) == 1
+        assert store.seed_for("a", 2, shards=3, is_forced=False) == 1  # as it was recorded
+        assert store.seed_for("b", 3, shards=1, is_forced=False) == 3
+        assert store.seed_for("b", 4, shards=1, is_forced=True) == 4
     with opened(path, "replay") as store:
-        assert (store.seed("a"), store.seed("b")) == (2, 3)
+        assert (store.seed_for("a", 5, shards=1, is_forced=False), store.shards_of("a")) == (1, 3)
+        assert (store.seed_for("b", 5, shards=1, is_forced=False), store.shards_of("b")) == (4, 1)
+        assert store.seed_for("b", 5, shards=1, is_forced=True) == 5
+
+
+def test_two_runs_that_begin_at_once_explore_with_the_same_seed(path: Path) -> None:
+    with opened(path) as one, opened(path) as other:
+        seeds = [store.seed_for("a", seed, shards=1, is_forced=False) for seed, store in enumerate((one, other))]
+    assert seeds == [0, 0]
+
+
+def test_shards_are_known_of_a_test_by_its_variants(path: Path) -> None:
+    with opened(path) as store:
+        for test, shards in {"a::explore[x]": 2, "a::explore[y]": 4, "a::explored": 8, "b::explore[x]": 16}.items():
+            store.seed_for(test, 0, shards=shards, is_forced=False)
+        assert store.shards_of("a::explore") == 4
+        assert store.shards_of("a::explore[x]") == 2
+        assert store.shards_of("b::explore") == 16
+        assert store.shards_of("b") is None
 
 
 def test_what_a_turn_costs_is_told_by_those_that_are_recorded(path: Path) -> None:
