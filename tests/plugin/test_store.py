@@ -322,8 +322,15 @@ def test_shards_are_replayed_as_they_were_recorded(
     assert len(found) == (3 if recorded else 1)
     assert "FAILED" in str(found)
     assert "no fresh turns" in outputs[1]
-    assert "is not in the store" not in outputs[1]
+    assert "StoreMissError" not in outputs[1]
     assert again == [line for line in found if "2/3" not in str(replayed) or "[2/3]" in line]
+
+
+def test_an_exploration_under_another_name_was_not_recorded(project: Project) -> None:
+    project.write(test_echo=SLOWED)
+    project.run(*STORE)
+    edit(project, "test_echo.py", "TestEcho", "TestEchoes")
+    project.shows_what_is_expected(*REPLAY)
 
 
 def test_another_number_of_shards_than_was_recorded_is_refused(project: Project) -> None:

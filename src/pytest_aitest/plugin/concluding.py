@@ -114,7 +114,7 @@ def _conclude_early(exploration: Exploration, record: ExplorationRecord, item: p
             could_not_go_on(error, until_then=until_then)
 
 
-def could_not_go_on(error: StopSearchError, *, until_then: str = "") -> NoReturn:
+def could_not_go_on(error: Exception, *, until_then: str = "") -> NoReturn:
     """Say what is not the agent's doing."""
     __tracebackhide__ = True
     cause = error.__cause__ or error

@@ -31,7 +31,7 @@ from pytest_aitest.search.deck import Shard
 from pytest_aitest.search.plan import Plan, Step, codes
 from pytest_aitest.search.runner import Rule, StopSearchError
 from pytest_aitest.values.agent import Provider
-from pytest_aitest.values.errors import quoted
+from pytest_aitest.values.errors import StoreMissError, quoted
 from pytest_aitest.values.plain import filled
 from pytest_aitest.values.transcript import Turn
 
@@ -207,6 +207,7 @@ def explore(
     shard = explorable.place.shard
     if explorable.led is not None and shard.number > 1:
         skip(f"its steps are chosen by Hypothesis's engine (bundles, data), not planned: shard 1/{shard.of} tries all")
+    _must_be_recorded(item)
     pool = Engine.shared().pool
     before, pool.more_to_come = pool.more_to_come, True
     try:
@@ -221,6 +222,19 @@ def explore(
         names = quoted(rule.name for rule in explorable.runner.rules)
         fail(filled(f"Nothing can be said: at the start no precondition holds, of {names}. Let one rule begin."))
     conclude(exploration, record, item)
+
+
+def _must_be_recorded(item: pytest.Item) -> None:
+    """Fail where a run that only replays knows nothing of an exploration; by lot it would ask what nobody recorded."""
+    __tracebackhide__ = True
+    store, test = storing.store_of(item.config), exploration_of(item)
+    if storing.replays_only(item.config) and forced_seed() is None and store is not None and not store.shards_of(test):
+        could_not_go_on(
+            StoreMissError(
+                f"{storing.shown(item.config)} holds no exploration {test}, and this run only replays. If the test was "
+                "renamed or moved, its plans are others now. Run with --aitest-store-mode record to add it."
+            )
+        )
 
 
 def _completed(plan: Plan, rules: Sequence[Rule]) -> Plan:

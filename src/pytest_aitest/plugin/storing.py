@@ -144,7 +144,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     path = path_of(config)
-    return None if path is None else f"aitest: {_does(mode_of(config))} {_shown(path, config)}"
+    return None if path is None else f"aitest: {_does(mode_of(config))} {shown(config)}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -162,8 +162,10 @@ def _does(mode: str) -> str:
     }[mode]
 
 
-def _shown(path: Path, config: pytest.Config) -> str:
-    return str(path.relative_to(config.rootpath)) if path.is_relative_to(config.rootpath) else str(path)
+def shown(config: pytest.Config) -> str:
+    """The path of the store, from the rootdir where it is in there."""
+    path = path_of(config)
+    return str(path.relative_to(config.rootpath) if path and path.is_relative_to(config.rootpath) else path)
 
 
 def _close(config: pytest.Config) -> None:
