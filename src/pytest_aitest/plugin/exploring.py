@@ -43,7 +43,7 @@ from .live import root_of
 from .paying import limit_of, mode_of, number
 from .progress import Progress
 from .recorded_turns import mean_turn, note
-from .sharding import exploration_of, shard_of, shards_with
+from .sharding import exploration_of, numbers_of, shard_of
 from .testimony import TESTIMONY, Testimony
 from .tolerance import own_limits
 
@@ -105,7 +105,7 @@ def explorable(
         place=Place(
             name=name,
             nodeid=exploration_of(item),
-            shard=Shard(*map(int, shard_of(item).split("/"))) if shard_of(item) else Shard(),
+            shard=Shard(*numbers_of(item)),
             kind=kind.__name__,
             file=item.path.name,
             again=_again(item, seed),
@@ -289,7 +289,8 @@ def seed_of(item: pytest.Item, profile: Profile) -> int:
     seed = _seed(item, profile, forced)
     if store is None:
         return seed
-    return store.seed_for(exploration_of(item), seed, shards=shards_with(item), is_forced=forced is not None)
+    _, shards = numbers_of(item)
+    return store.seed_for(exploration_of(item), seed, shards=shards, is_forced=forced is not None)
 
 
 def _seed(item: pytest.Item, profile: Profile, forced: int | str | None) -> int:

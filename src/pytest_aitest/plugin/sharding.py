@@ -73,8 +73,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def is_empty(item: pytest.Item) -> bool:
     """Whether it is a shard for which there are too few plans."""
-    which, count = _given(shard_of(item) or "1")
-    return (which or 1) > count
+    number, count = numbers_of(item)
+    return number > count
 
 
 def shard_of(item: pytest.Item) -> str:
@@ -82,9 +82,10 @@ def shard_of(item: pytest.Item) -> str:
     return str(parameters_of(item).get(SHARD, "")) if isinstance(item, pytest.Function) else ""
 
 
-def shards_with(item: pytest.Item) -> int:
-    """How many shards its exploration has, itself included."""
-    return _given(shard_of(item) or "1")[1]
+def numbers_of(item: pytest.Item) -> tuple[int, int]:
+    """Which shard it is, from 1, and of how many; the first of one where it is none."""
+    which, count = _given(shard_of(item) or "1/1")
+    return which or 1, count
 
 
 def exploration_of(item: pytest.Item) -> str:
