@@ -37,3 +37,7 @@ def build() -> MCPServer:
         return f"Transferred ${amount:,.2f} from {from_account} to {to_account}."
 
     return server
+
+
+if __name__ == "__main__":
+    build().run()

@@ -64,7 +64,7 @@ def in_process(bank: str) -> MCPServer:
 
 def as_process(bank: str) -> MCPServer:
     """The same one as a process for each session."""
-    return MCPServer(command=[sys.executable, "-c", f"import {bank}; {bank}.build().run()"], cwd=str(BANK))
+    return MCPServer(command=[sys.executable, f"{bank}.py"], cwd=str(BANK))
 
 
 def explorable(server: MCPServer, *, lanes: int) -> Explorable:

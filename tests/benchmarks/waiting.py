@@ -72,13 +72,13 @@ def for_servers() -> list[Row]:
 def waited(kind: str, server: MCPServer, *, lanes: int, bank: str, plans: int) -> Row:
     made = slow_bank.explorable(server, lanes=lanes)
     pool, started = Engine.shared().pool, perf_counter()
-    pool.more_to_come = True  # as the plugin does
+    pool.the_same_to_come = True  # as the plugin does
     with (
         watched((Session, "_catch_up"), (Connections, "serving")) as waiting,
         watched((Session, "_say"), (Session, "_call_tool")) as live,
     ):
         found, record = made.explore(Limits(plans=plans, plan_turns=PLAN_TURNS), database=None)
-    pool.more_to_come = False
+    pool.the_same_to_come = False
     assert found.stopped is None, found.stopped
     assert bool(found.findings) == (bank == "hasty_bank")
     doing = "find and shrink" if found.findings else NOTHING

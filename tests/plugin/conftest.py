@@ -2,10 +2,15 @@
 
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from time import perf_counter
 
 import pytest
+
+from tests.support.forking import Forking
 
 _NOISE = [
     (r"^(platform|rootdir|configfile|cachedir|plugins|hypothesis profile|asyncio: mode).*\n", ""),
@@ -30,8 +35,11 @@ def normalised(output: str, root: Path) -> str:
 class Project:
     """Files, and ways to run pytest on them."""
 
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *, test: str) -> None:
+    def __init__(
+        self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, forking: Forking, *, test: str
+    ) -> None:
         self._pytester = pytester
+        self._forking = forking
         self._expected = Path(__file__).parent / "expected" / f"{test}.txt"
         self._rewrite = bool(os.environ.get("AITEST_WRITE_EXPECTED"))
         self.path = pytester.path
@@ -53,10 +61,18 @@ class Project:
         for name, text in files.items():
             (self.path / f"{name}.py").write_text(dedent(text).lstrip("\n"))
 
-    def run(self, *arguments: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
-        """Run pytest with our plugin and `plugins`."""
+    def run(self, *arguments: str, plugins: tuple[str, ...] = (), forked: bool = True) -> pytest.RunResult:
+        """Run pytest with our plugin and `plugins`; `forked` from a process that has imported much, but no plugin."""
         named = [option for plugin in ("aitest", *plugins) for option in ("-p", plugin)]
-        return self._pytester.runpytest_subprocess(*named, *arguments)
+        if not forked or {"anyio", "asyncio"} & set(plugins):  # which pytest says it can't rewrite, once imported
+            return self._pytester.runpytest_subprocess(*named, *arguments)
+        out, err = (self.path.parent / f"{self.path.name}.{stream}" for stream in ("out", "err"))
+        started = perf_counter()
+        code = self._forking.run([*named, *arguments], cwd=self.path, out=out, err=err)
+        printed, complained = (file.read_text(errors="replace") for file in (out, err))
+        sys.stdout.write(printed)  # shown where the test fails
+        sys.stderr.write(complained)
+        return pytest.RunResult(code, printed.splitlines(), complained.splitlines(), perf_counter() - started)
 
     def output(self, *arguments: str, plugins: tuple[str, ...] = ()) -> str:
         """The whole normalised output of a run, which must leave standard error empty."""
@@ -75,6 +91,14 @@ class Project:
         assert output == self._expected.read_text()
 
 
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forking]:
+    with Forking() as forking:
+        yield forking
+
+
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Project:
-    return Project(pytester, monkeypatch, test=request.node.name)
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, forking: Forking, request: pytest.FixtureRequest
+) -> Project:
+    return Project(pytester, monkeypatch, forking, test=request.node.name)

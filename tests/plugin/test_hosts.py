@@ -15,7 +15,7 @@ def test_nothing_heavy_is_imported_in_a_project_that_does_not_use_us(project: Pr
             assert not [name for name in {HEAVY!r} if name in sys.modules]
         """
     )
-    project.run("-p", "no:anyio").assert_outcomes(passed=1)
+    project.run("-p", "no:anyio", forked=False).assert_outcomes(passed=1)
 
 
 def test_litellm_is_not_imported_by_a_conversation_without_it(project: Project) -> None:
@@ -33,7 +33,7 @@ def test_litellm_is_not_imported_by_a_conversation_without_it(project: Project) 
             assert "mcp" not in sys.modules
         """
     )
-    project.run().assert_outcomes(passed=1)
+    project.run(forked=False).assert_outcomes(passed=1)
 
 
 def test_the_output_of_a_project_that_does_not_use_us_is_the_same_without_us(project: Project) -> None:

@@ -209,11 +209,11 @@ def explore(
         skip(f"its steps are chosen by Hypothesis's engine (bundles, data), not planned: shard 1/{shard.of} tries all")
     _must_be_recorded(item)
     pool = Engine.shared().pool
-    before, pool.more_to_come = pool.more_to_come, True
+    pool.the_same_to_come = True
     try:
         exploration, record = shown_as_the_users(partial(explorable.explore, limits, database=profile.database))
     finally:
-        pool.more_to_come = before
+        pool.the_same_to_come = False
     record = replace(record, order_notes=tuple(order_notes()))
     testimony = item.stash[TESTIMONY]
     testimony.kind, testimony.exploration = "exploration", record

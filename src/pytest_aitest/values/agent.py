@@ -173,6 +173,7 @@ class MCPServer(Declaration):
     wait: Wait = Field(default_factory=Wait.ready)
     name: NonBlank | None = None
     start_ahead: bool = True  # False where two processes of it can't run side by side
+    warm: bool = True  # False where it must not be forked from a Python that has imported mcp, and nothing else
 
     @model_validator(mode="before")
     @classmethod
@@ -193,7 +194,11 @@ class MCPServer(Declaration):
                 f"was given {quoted(kinds)}; give exactly one of command=[...], factory=... and url=..., "
                 "because they are three ways to reach one server."
             )
-        allowed = {"command": {"args", "env", "cwd", "start_ahead"}, "url": {"transport", "headers"}, "factory": set()}
+        allowed = {
+            "command": {"args", "env", "cwd", "start_ahead", "warm"},
+            "url": {"transport", "headers"},
+            "factory": set(),
+        }
         foreign = set().union(*allowed.values()) - allowed[kinds[0]]
         if misplaced := sorted(self.model_fields_set & foreign):
             raise ValueError(f"{quoted(misplaced)} can't go with {kinds[0]!r}, which has no use for it. Leave it out.")

@@ -21,7 +21,8 @@ from .exclusive import turn_at
 from .faults import ClosedError, Faults, RefusedError
 from .launch import Launch
 from .outcome import ToolOutcome
-from .process import ServerProcess, running
+from .process import ServerProcess
+from .warm import Templates
 
 _LEAVE_SECONDS = 5.0  # for an orderly end; a process takes its own time, which is bounded too
 _CLOSE_SECONDS = 30.0  # more than that, and than a process may take
@@ -32,9 +33,10 @@ _MOST_NOTES = 20
 class Connection:
     """One live link to one server. Made by `ServerPool.open`."""
 
-    def __init__(self, server: MCPServer, *, launch: Launch | None = None) -> None:
+    def __init__(self, server: MCPServer, *, launch: Launch | None, templates: Templates) -> None:
         self.server = server
         self.launch = launch
+        self._templates = templates
         self.label = server.label
         self.tools: tuple[ToolSpec, ...] = ()  # without the one that resets the server
         self.offered: list[str] = []  # the names of all tools, that one included
@@ -179,10 +181,13 @@ class Connection:
         offered = await self._all_tools()
         self.offered = [tool.name for tool in offered]
         self.tools = tuple(tool for tool in offered if tool.name != server.reset)
+        if self.launch is not None and seen.process is not None:
+            self._templates.came_up(self.launch, seen.process)
 
     async def _process(self, launch: Launch, stack: AsyncExitStack) -> ServerProcess:
         try:
-            return await stack.enter_async_context(running(launch, ready_log=self.server.wait.log))
+            running = self._templates.running(launch, warm=self.server.warm, ready_log=self.server.wait.log)
+            return await stack.enter_async_context(running)
         except (OSError, ValueError) as error:
             why = launch.why_it_failed(error)
             raise ServerStartError(f"Server {self.label!r} can't be started: {why}") from None

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +26,16 @@ _INHERITED = (
     else "HOME LOGNAME PATH SHELL TERM USER"
 ).split()
 
+_PYTHON = re.compile(r"python(\d+(\.\d+)?)?")
+_OPTIONS = ("-u", "-B", "-O", "-OO", "-E", "-s", "-P")  # those of Python that mean the same to a fork of it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
     """All that decides how a process comes up. `env` may hold secrets, so messages show `command` only."""
 
     command: tuple[str, ...]
-    env: Mapping[str, str] = field(repr=False)
+    env: Mapping[str, str] = field(repr=False, hash=False)
     cwd: str
 
     @classmethod
@@ -55,6 +58,22 @@ class Launch:
             env=inherited | filled_in(server.env, field="env", label=server.label),
             cwd=str(Path(server.cwd or ".").absolute()),
         )
+
+    @property
+    def python(self) -> "PythonRun | None":
+        """The parts of a command that runs Python; None where it runs anything else, or Python in a way of its own."""
+        words = self.command[1:]
+        begin = next((at for at, word in enumerate(words) if word not in _OPTIONS), len(words))
+        match words[begin:]:
+            case ["-m", _, *_] as arguments:
+                pass
+            case [script, *_] as arguments if not script.startswith("-"):
+                pass
+            case _:
+                return None
+        if not _PYTHON.fullmatch(Path(self.command[0]).name):
+            return None
+        return PythonRun(interpreter=(self.command[0], *words[:begin]), arguments=arguments)
 
     @property
     def shown(self) -> str:
@@ -87,6 +106,14 @@ class Launch:
         for folder in self.env.get("PATH", "").split(os.pathsep):
             with suppress(OSError):
                 yield from os.listdir(folder or ".")  # noqa: PTH208 - names are all we want of thousands of files
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonRun:
+    """A command that runs Python, in its parts."""
+
+    interpreter: Sequence[str]  # with its options
+    arguments: Sequence[str]  # the script or `-m module`, and what follows
 
 
 def filled_in(values: Mapping[str, str], *, field: str, label: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from . import quiet
 from .connection import Connection
 from .launch import Launch
 from .reset import start_over
+from .warm import Templates
 
 _MOST_SPARES = 4  # processes that wait for a session, in suites with many different servers or with several lanes
 _MOST_STARTING = os.cpu_count() or 1  # of one server at once: more would only slow down each other
@@ -29,14 +30,17 @@ class ServerPool:
 
     def __init__(self) -> None:
         self.more_to_come = False  # whether more sessions are expected, so that a server met twice is started ahead
+        self.the_same_to_come = False  # whether they will all want the same servers, so that one met once is
         self.started = 0  # servers, spare ones too
         self._connections: list[Connection] = []  # all that have not ended, in the order of their beginning
         self._spares: list[Connection] = []
+        self._templates = Templates()
         self._met = deque[MCPServer](maxlen=_MOST_MET)  # no set, because declarations hold mappings and can't be hashed
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as entered:
             entered.enter_context(quiet.sdk_at_debug_level())
+            entered.push_async_callback(self._templates.end)  # once no task can ask for one
             self._tasks = await entered.enter_async_context(anyio.create_task_group())
             entered.callback(self._tasks.cancel_scope.cancel)  # whoever did not end when asked to
             entered.push_async_callback(self.aclose)
@@ -61,9 +65,10 @@ class ServerPool:
             connection.leave()
             raise
         if server.command and server.start_ahead:
-            if server not in self._met:
+            is_met = server in self._met
+            if not is_met:
                 self._met.append(server)
-            elif self.more_to_come:
+            if self.the_same_to_come or (self.more_to_come and is_met):
                 self.start_ahead(server)
         return connection
 
@@ -90,7 +95,7 @@ class ServerPool:
         """Go on starting spares once this one is ready; after one that never is, the next would fail the same."""
         with suppress(ServerStartError):
             await spare.ready()
-            if self.more_to_come:
+            if self.more_to_come or self.the_same_to_come:
                 self.start_ahead(spare.server)
 
     def close_soon(self, connections: Sequence[Connection]) -> None:
@@ -100,14 +105,14 @@ class ServerPool:
         self._tasks.start_soon(self._close, tuple(reversed(connections)))
 
     async def aclose(self) -> None:
-        """Close everything, and wait until it is closed."""
+        """Close all connections, and wait until they are closed."""
         for spare in self._spares:
             spare.leave()
         await self._close(tuple(reversed(self._connections)))
 
     def _begin(self, server: MCPServer, launch: Launch | None) -> Connection:
         self.started += 1
-        connection = Connection(server, launch=launch)
+        connection = Connection(server, launch=launch, templates=self._templates)
         self._connections.append(connection)
         self._tasks.start_soon(self._hold, connection)
         return connection

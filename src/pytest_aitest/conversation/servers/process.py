@@ -13,8 +13,8 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import cast
+from contextlib import suppress
+from typing import Self, cast
 
 import anyio
 
@@ -32,7 +32,7 @@ _REAP_SECONDS = 5.0  # nothing survives SIGKILL; this is for a kernel that is la
 
 
 class ServerProcess(asyncio.SubprocessProtocol):
-    """One process and its pipes. Made by `running`."""
+    """One process and its pipes; it lives as long as the `async with` block. Made by `started`, or forked."""
 
     def __init__(self, *, ready_log: str | None) -> None:
         self.fate = ""  # how it ended, as a sentence's end; empty while it runs, and where it was us who ended it
@@ -57,6 +57,11 @@ class ServerProcess(asyncio.SubprocessProtocol):
             yield line
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._transport.get_pid()
+
+    @property
     def unfinished_line(self) -> bytes:
         """What it wrote to stdout after the last end of a line."""
         return b"".join(self._parts[_STDOUT])
@@ -66,8 +71,14 @@ class ServerProcess(asyncio.SubprocessProtocol):
         """The end of its stderr, harmless and indented, or nothing."""
         return "".join(f"\n    {inert(line)[:300]}" for line in self.log)
 
-    async def stop(self, *, patience_seconds: float) -> None:
-        """End it and all that it started; it gets `patience_seconds` to do so itself, twice. Can't be cancelled."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        """End it and all that it started; after an exception or cancellation it gets no time to do so by itself."""
+        await self._stop(patience_seconds=_PATIENCE_SECONDS if kind is None else 0.0)
+
+    async def _stop(self, *, patience_seconds: float) -> None:
         self._stopping = True
         with anyio.CancelScope(shield=True):
             self._stdin.close()
@@ -92,7 +103,7 @@ class ServerProcess(asyncio.SubprocessProtocol):
             if sys.platform == "win32":
                 self._transport.send_signal(number)
             else:
-                os.killpg(self._transport.get_pid(), number)  # it leads a group of its own; see `running`
+                os.killpg(self._transport.get_pid(), number)  # it leads a group of its own; see `started`
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop says: it was created."""
@@ -168,25 +179,18 @@ _KILL = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
 _NAMES = {int(number): number.name for number in signal.Signals}
 
 
-@asynccontextmanager
-async def running(launch: Launch, *, ready_log: str | None = None) -> AsyncIterator[ServerProcess]:
-    """A process for as long as the block lasts; left by an exception or cancellation, it gets no time to end by itself.
+async def started(launch: Launch, *, ready_log: str | None = None) -> ServerProcess:
+    """A process that runs a program of its own. Don't cancel this: it would be left behind.
 
     Raises:
         OSError, ValueError: It could not be created.
     """
-    with anyio.CancelScope(shield=True):  # a cancellation between its creation and the `try` would leave it behind
-        _, process = await asyncio.get_running_loop().subprocess_exec(
-            lambda: ServerProcess(ready_log=ready_log),
-            launch.program,
-            *launch.command[1:],
-            cwd=launch.cwd,
-            env=launch.env,
-            start_new_session=True,  # a process group of its own, so that it can be ended with all that it started
-        )
-    patience_seconds = 0.0
-    try:
-        yield process
-        patience_seconds = _PATIENCE_SECONDS
-    finally:
-        await process.stop(patience_seconds=patience_seconds)
+    _, process = await asyncio.get_running_loop().subprocess_exec(
+        lambda: ServerProcess(ready_log=ready_log),
+        launch.program,
+        *launch.command[1:],
+        cwd=launch.cwd,
+        env=launch.env,
+        start_new_session=True,  # a process group of its own, so that it can be ended with all that it started
+    )
+    return process

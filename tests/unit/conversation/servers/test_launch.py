@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_aitest.conversation.servers.launch import Launch, filled_in
+from pytest_aitest.conversation.servers.launch import Launch, PythonRun, filled_in
 from pytest_aitest.values.agent import MCPServer
 from pytest_aitest.values.errors import ServerStartError
 
@@ -46,3 +46,63 @@ def test_a_launch_shows_the_command_and_no_secrets() -> None:
     launch = Launch.of(MCPServer(command=["bank", "--at"], args=["the corner"], env={"TOKEN": "${BANK_TOKEN}"}))
     assert launch.shown == "bank --at 'the corner'"
     assert "heim" not in repr(launch)
+
+
+@pytest.mark.parametrize(
+    ("command", "interpreter", "arguments"),
+    [
+        ("python bank.py", "python", "bank.py"),
+        ("python3 ./bank.py --port 1 -c -m x", "python3", "./bank.py --port 1 -c -m x"),
+        ("/usr/bin/python3.13 bank", "/usr/bin/python3.13", "bank"),
+        ("python -m bank", "python", "-m bank"),
+        ("python -m bank.server -u -m", "python", "-m bank.server -u -m"),
+        ("python -u bank.py -u", "python -u", "bank.py -u"),
+        ("python -B -OO -E -s -P -m bank", "python -B -OO -E -s -P", "-m bank"),
+    ],
+)
+def test_a_command_that_runs_python_is_known_in_its_parts(command: str, interpreter: str, arguments: str) -> None:
+    launch = Launch.of(MCPServer(command=command.split()))
+    assert launch.python == PythonRun(interpreter=tuple(interpreter.split()), arguments=tuple(arguments.split()))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bank",
+        "bank.py",
+        "pythonista bank.py",
+        "python3.13t bank.py",
+        "python3.13-config bank.py",
+        "pypy3 bank.py",
+        "uv run python bank.py",
+        "env python bank.py",
+        "sh -c python",
+        "python",
+        "python -",
+        "python -u",
+        "python -m",
+        "python -u -m",
+        "python -mbank",
+        "python -c pass",
+        "python -u -c pass",
+        "python -I bank.py",
+        "python -i bank.py",
+        "python -W error bank.py",
+        "python -X dev bank.py",
+        "python -uB bank.py",
+        "python -- bank.py",
+    ],
+)
+def test_a_command_that_runs_anything_else_or_python_in_a_way_of_its_own_is_not_taken_apart(command: str) -> None:
+    assert Launch.of(MCPServer(command=command.split())).python is None
+
+
+def test_arguments_follow_the_command() -> None:
+    launch = Launch.of(MCPServer(command=["python"], args=["-u", "bank.py"]))
+    assert launch.python == PythonRun(interpreter=("python", "-u"), arguments=("bank.py",))
+
+
+def test_launches_that_differ_in_their_environment_are_not_equal() -> None:
+    anna, berta = (Launch.of(MCPServer(command=["bank"], env={"USER": user})) for user in ("anna", "berta"))
+    assert {anna: 1, berta: 2} == {berta: 2, anna: 1}
+    assert len({anna, berta}) == 2

@@ -119,6 +119,17 @@ def test_a_server_met_twice_is_started_ahead_when_more_is_to_come(fields: dict[s
     pooled(work)
 
 
+def test_a_server_met_once_is_started_ahead_when_all_to_come_want_it() -> None:
+    async def work(pool: ServerPool) -> None:
+        pool.the_same_to_come = True
+        used = await pid(await pool.open(TELLER))
+        await until(functools.partial(has_children, 2))
+        spares = {process.pid for process in children()} - {used}
+        assert {await pid(await pool.open(TELLER))} == spares
+
+    pooled(work)
+
+
 def test_as_many_are_started_ahead_as_are_in_use() -> None:
     async def work(pool: ServerPool) -> None:
         pool.more_to_come = True
