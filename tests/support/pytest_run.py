@@ -3,11 +3,13 @@
 import json
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
 from hypothesis.configuration import set_hypothesis_home_dir
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell that started the template ignores it
 job = json.load(sys.stdin)
 with open(os.devnull) as nothing:  # noqa: PTH123 - `pathlib` is for what is tested to import
     os.dup2(nothing.fileno(), 0)

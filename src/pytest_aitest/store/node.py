@@ -88,9 +88,20 @@ class StoredNode(Node):
             StoreError: The file can't be read.
         """
         edge = self._edge(event)
-        if not edge.is_loaded or not (edge.samples or self.shelf.mode == "replay"):
+        # What another process has recorded since is taken, but not while this one asks: then its own answer comes first.
+        if not edge.is_loaded or not (edge.samples or self.shelf.mode == "replay" or event.key in self.asking):
             self._load(edge)
         return edge.samples
+
+    def next_number(self, event: Event) -> int:
+        """The number that the next live outcome of `event` will have, whatever others record meanwhile."""
+        try:
+            edge = self._edge(event)
+        except UnkeyableError:
+            return self.unkeyed
+        if not edge.is_loaded:
+            self._load(edge)
+        return len(edge.samples)
 
     def recorded(self, event: Event) -> Sample | None:
         """What a turn takes that is asked each time: another sample for each time that this test asks.

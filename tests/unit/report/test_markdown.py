@@ -203,7 +203,21 @@ def tamed(value: Any, words: dict[str, str]) -> Any:
 @given(records(RunRecord, text=TEXT, values=TEXT))
 @SLOW
 def test_no_text_of_a_run_changes_the_structure_of_its_report(run: RunRecord) -> None:
+    run = with_one_order(run)
     assert structure(render(run)) == structure(render(tamed(run, {})))
+
+
+def with_one_order(run: RunRecord) -> RunRecord:
+    """Without a choice of the pinned order that is nearest, which is one by the text of steps."""
+    return replace(
+        run,
+        tests=tuple(
+            replace(
+                test, exploration=test.exploration and replace(test.exploration, pinned=test.exploration.pinned[:1])
+            )
+            for test in run.tests
+        ),
+    )
 
 
 @given(records(RunRecord, text=TEXT, values=TEXT), st.integers(6_000, 20_000))

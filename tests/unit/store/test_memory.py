@@ -135,6 +135,27 @@ def test_what_another_process_recorded_meanwhile_is_found_before_anything_goes_l
         assert asked(lambda: said(ours, "hello")) == 0
 
 
+def test_what_another_process_records_while_one_asks_comes_after_the_answer(path: Path) -> None:
+    def meanwhile(_event: Any) -> None:
+        with opened(path) as other:
+            said(other, "hello", "other", test="b")
+        # Other lanes of this process look what is known.
+        looked.append(len(store.root("a", shares=True).samples(message())))
+
+    looked: list[int] = []
+    with opened(path) as store:
+        past = Past(store.root("a", shares=True), replays=True, asks_once=True, before_live=meanwhile)
+        with Session(agent(), past=past) as session:
+            session.say("hello")
+            past.before_live = lambda _: None
+            session.say("mine")
+            assert past.events[0].sample.number == 0
+    assert looked == [0]
+    with opened(path, "replay") as store:
+        assert said(store, "hello", "mine") == ["1: hello", "3: mine"]
+        assert len(store.root("a", shares=True).samples(message())) == 2
+
+
 def test_a_fixed_turn_takes_another_sample_each_time_and_the_same_in_the_next_run(path: Path) -> None:
     def run(mode: Mode) -> list[str]:
         with opened(path, mode) as store:
