@@ -88,7 +88,7 @@ class StoredNode(Node):
             StoreError: The file can't be read.
         """
         edge = self._edge(event)
-        # What another process has recorded since is taken, but not while this one asks: its own answer comes first then.
+        # What another process has recorded since is taken, but not while this one asks: its own answer goes before.
         if not edge.is_loaded or not (edge.samples or self.shelf.mode == "replay" or event.key in self.asking):
             self._load(edge)
         return edge.samples
