@@ -62,9 +62,9 @@ def in_process(bank: str) -> MCPServer:
     return MCPServer(factory=module(bank).build)
 
 
-def as_process(bank: str) -> MCPServer:
+def as_process(bank: str, *, warm: bool = True) -> MCPServer:
     """The same one as a process for each session."""
-    return MCPServer(command=[sys.executable, f"{bank}.py"], cwd=str(BANK))
+    return MCPServer(command=[sys.executable, f"{bank}.py"], cwd=str(BANK), warm=warm)
 
 
 def explorable(server: MCPServer, *, lanes: int) -> Explorable:

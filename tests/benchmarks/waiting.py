@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from statistics import median
 from time import perf_counter
 from typing import Any
 from unittest.mock import patch
@@ -18,6 +19,7 @@ from . import slow_bank
 from .table import Row
 
 PLAN_TURNS = 12
+STARTS = 12
 MOST_SHARE = "< 5 %"
 NOTHING = "nothing to find"
 CASES = [(1, "banking_mcp", 2), (4, "banking_mcp", 8), (4, "hasty_bank", 25)]  # lanes, bank, plans
@@ -62,11 +64,39 @@ def watched(*places: tuple[type, str]) -> Iterator[Stopwatch]:
 
 def for_servers() -> list[Row]:
     """Waiting in sessions, of all the time that they are live, which is that of all lanes together."""
-    return [
+    return [forked()] + [
         waited(kind, server(bank), lanes=lanes, bank=bank, plans=plans)
         for kind, server in {"in-process": slow_bank.in_process, "a process each": slow_bank.as_process}.items()
         for lanes, bank, plans in CASES
     ]
+
+
+def forked() -> Row:
+    """A server by itself, with nothing started ahead."""
+    plain, warm = (
+        Engine.shared().run(starts, slow_bank.as_process("banking_mcp", warm=warm)) for warm in (False, True)
+    )
+    seconds = [
+        median(each[2:]) for each in (plain, warm)
+    ]  # the first is started in any case, the second with its template
+    return Row(
+        what="a server that is a process, from its start to its first answer: forked beside started",
+        measured_on=f"example bank; median of {STARTS - 2}",
+        figures="; ".join(f"{each * 1000:.0f} ms" for each in seconds),
+        ratio=f"{seconds[0] / seconds[1]:.0f} times faster",
+    )
+
+
+async def starts(server: MCPServer) -> list[float]:
+    """Seconds of so many, one after another."""
+    pool, seconds = Engine.shared().pool, []
+    for _ in range(STARTS):
+        started = perf_counter()
+        connection = await pool.open(server)
+        await connection.call_tool("get_all_balances")
+        seconds.append(perf_counter() - started)
+        await connection.close()
+    return seconds
 
 
 def waited(kind: str, server: MCPServer, *, lanes: int, bank: str, plans: int) -> Row:
