@@ -1025,6 +1025,8 @@ def test_what_fails_before_the_first_step_is_a_failure_with_its_own_reason(proje
     )
     assert "AssertionError: at once" in of_test(said, "TestInvariant.explore")
     assert "Before the first turn. Fails 5 of 5 fresh runs" in of_test(said, "TestInvariant.explore")
+    assert "It fails before anything is said: there is no order to keep." in said
+    assert "def never_after" not in said
     assert "has no attribute 'nope'" in of_test(said, "TestPrecondition.explore")
     assert "no precondition holds" not in said  # of TestNoPlan neither
 

@@ -7,16 +7,16 @@ import asyncio
 import copy
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import anyio
 
 from pytest_aitest.values.agent import Agent, Provider
-from pytest_aitest.values.errors import ServerDiedError, SessionError, ToolError, quoted
+from pytest_aitest.values.errors import AitestError, ServerDiedError, SessionError, ToolError, quoted
 from pytest_aitest.values.model import Message
 from pytest_aitest.values.plain import call_text, inert
 from pytest_aitest.values.result import AgentResult
@@ -30,6 +30,9 @@ from .servers import Connection, ToolOutcome
 from .toolbox import Toolbox
 from .tree import Called, Event, Said
 from .turn import take_turn
+
+Asked = TypeVar("Asked", bound=Event)
+Answer = TypeVar("Answer")
 
 TURN_TIMEOUT_SECONDS = 60.0
 CallMode = Literal["event", "observation", "preparation"]
@@ -248,7 +251,8 @@ class Session:
 
     def _replayed(self, said: Said) -> AgentResult | None:
         """The turn from the tree; None where it has to go live."""
-        sample = None if self._one_at_a_time.locked() else self.past.replay(said)
+        __tracebackhide__ = True
+        sample = None if self._one_at_a_time.locked() else _looked_up(self.past.replay, said)
         if sample is None:
             return None
         assert isinstance(sample.outcome, Turn)
@@ -257,11 +261,12 @@ class Session:
 
     def _recalled(self, called: Called) -> ToolOutcome | None:
         """What the tool says to that, from the tree; None where it has to be asked."""
+        __tracebackhide__ = True
         if self._one_at_a_time.locked() or self.call_mode == "preparation":
             return None
         if self.call_mode == "observation":
-            return self.past.observed(called)
-        sample = self.past.replay(called)
+            return _looked_up(self.past.observed, called)
+        sample = _looked_up(self.past.replay, called)
         if sample is None:
             return None
         assert isinstance(sample.outcome, ToolOutcome)
@@ -393,6 +398,15 @@ def _check_only_looks(connection: Connection, called: Called) -> None:
             "it would change what it checks. "
             f"Call it in a rule, and in invariants one that only looks: there are {only}."
         )
+
+
+def _looked_up(look_up: Callable[[Asked], Answer], event: Asked) -> Answer:
+    """What is known of `event`; where what should know it can't be read, that is all there is to say."""
+    __tracebackhide__ = True
+    try:
+        return look_up(event)
+    except AitestError as error:
+        raise error.with_traceback(None) from None
 
 
 def _content(called: Called, outcome: ToolOutcome) -> Any:

@@ -101,6 +101,8 @@ def _error_text(error: BaseException | None) -> str:
 
 def _keeping(found: Found, pinned: Mapping[str, Plan], place: Place, *, remembers: bool) -> tuple[str, str]:
     """Code that keeps it, and what is to be said of that."""
+    if not found.plan:
+        return "", "It fails before anything is said: there is no order to keep."
     if same := next((name for name, plan in pinned.items() if codes(plan) == codes(found.plan)), ""):
         return "", f"`{same}` is this very conversation: it is kept already."
     if unkept := without_literal(found.plan):

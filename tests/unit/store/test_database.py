@@ -8,7 +8,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -137,6 +137,16 @@ def test_damage_that_shows_later_is_told_too(recorded: Path) -> None:
     with pytest.raises(StoreError, match=r"is damaged: .*Take it from"), opened(recorded, "replay") as store:
         said(store, "hello")
     assert recorded.read_bytes() == content
+
+
+def test_damage_is_shown_where_the_user_asked_and_not_where_we_met_it(recorded: Path) -> None:
+    with closing(sqlite3.connect(recorded)) as connection:
+        connection.execute("UPDATE samples SET outcome='{'")
+        connection.commit()
+    with opened(recorded, "replay") as store, pytest.raises(StoreError, match="is no outcome") as caught:
+        said(store, "hello")
+    shown = {Path(entry.path).name for entry in caught.traceback.filter(caught)}
+    assert shown == {"test_database.py", "conversations.py"}
 
 
 def test_what_may_not_be_read_is_refused(for_all: Path) -> None:
