@@ -180,9 +180,9 @@ def _files(server: MCPServer) -> Iterator[Path]:
     for place, word in enumerate(words):
         value = word.rpartition("=")[2] if word.startswith("-") else word
         path = folder / value
-        is_installed = place == 0 and _project(path) is None  # a program, another on each machine
-        if value and not is_installed and not _is_running_python(word) and _is_file(path):
-            yield path
+        if value and not _is_running_python(word) and _is_file(path):
+            is_installed = place == 0 and _project(path) is None  # a program, another on each machine
+            yield from () if is_installed else (path,)
         if place and words[place - 1] == "-m":
             base = folder.joinpath(*word.split("."))
             yield from filter(_is_file, (base.with_name(f"{base.name}.py"), base / "__main__.py"))
