@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -306,24 +307,45 @@ SLOWED = """
 """
 
 
-@pytest.mark.parametrize(
-    ("recorded", "replayed"),
-    [((), ("-n", "2")), (("--aitest-shards=3",), ()), (("--aitest-shards=3",), ("--aitest-shards=2/3",))],
-    ids=["whole, by workers", "shards, by one process", "shards, one of them"],
-)
-def test_shards_are_replayed_as_they_were_recorded(
-    project: Project, recorded: tuple[str, ...], replayed: tuple[str, ...]
+def outcomes(project: Project, *options: str) -> dict[str, str]:
+    """What became of each test."""
+    how = ("-q", "-rA", "-p", "no:cacheprovider", "--tb=line")
+    said = project.output(*how, *options, plugins=("_hypothesis_pytestplugin", "xdist"))
+    assert "StoreMissError" not in said
+    if REPLAY[-1] in options:
+        assert "no fresh turns" in said or "FAILED" not in said
+    return dict(reversed(each) for each in re.findall(r"^(PASSED|FAILED) (\S+)", said, re.MULTILINE))
+
+
+@pytest.mark.parametrize("recorded", [(), ("--aitest-shards=3",)], ids=["whole", "in shards"])
+def test_an_exploration_is_replayed_in_the_shards_in_which_it_was_recorded(
+    project: Project, recorded: tuple[str, ...]
 ) -> None:
     project.write(test_echo=SLOWED)
-    how = ("-q", "-rA", "-p", "no:cacheprovider", "--tb=line")
-    modes = (*STORE, "--hypothesis-seed=1", *recorded), (*REPLAY, *replayed)
-    outputs = [project.output(*how, *options, plugins=("_hypothesis_pytestplugin", "xdist")) for options in modes]
-    found, again = (sorted(re.findall(r"^(?:PASSED|FAILED) \S+", each, re.MULTILINE)) for each in outputs)
+    found = outcomes(project, *STORE, "--hypothesis-seed=1", *recorded)
     assert len(found) == (3 if recorded else 1)
-    assert "FAILED" in str(found)
-    assert "no fresh turns" in outputs[1]
-    assert "StoreMissError" not in outputs[1]
-    assert again == [line for line in found if "2/3" not in str(replayed) or "[2/3]" in line]
+    assert "FAILED" in found.values()
+    assert outcomes(project, *REPLAY, "-n", "2") == found
+    assert outcomes(project, *REPLAY, "--aitest-shards=2") == found
+    jobs = [outcomes(project, *REPLAY, f"--aitest-shards={number}/2") for number in (1, 2)]
+    assert jobs[0] | jobs[1] == found
+    assert len(jobs[0]) == (2 if recorded else 1)
+
+
+def test_a_run_that_asks_nothing_changes_nothing_of_how_an_exploration_was_recorded(project: Project) -> None:
+    project.write(test_echo=SLOWED)
+    found = outcomes(project, *STORE, "--aitest-shards=3")
+    project.run(*STORE, "--aitest-no-explore").assert_outcomes(skipped=1)
+    assert outcomes(project, *REPLAY) == found
+
+
+def test_what_was_kept_elsewhere_is_not_tried_with_a_store(project: Project) -> None:
+    project.write(test_echo=SLOWED)
+    project.run("--hypothesis-seed=1", plugins=("_hypothesis_pytestplugin",)).assert_outcomes(failed=1)
+    assert (project.path / ".hypothesis").exists()
+    found = outcomes(project, *STORE, "--hypothesis-seed=7")
+    shutil.rmtree(project.path / ".hypothesis")
+    assert outcomes(project, *REPLAY) == found
 
 
 def test_an_exploration_under_another_name_was_not_recorded(project: Project) -> None:
@@ -331,15 +353,6 @@ def test_an_exploration_under_another_name_was_not_recorded(project: Project) ->
     project.run(*STORE)
     edit(project, "test_echo.py", "TestEcho", "TestEchoes")
     project.shows_what_is_expected(*REPLAY)
-
-
-def test_another_number_of_shards_than_was_recorded_is_refused(project: Project) -> None:
-    project.write(test_echo=SLOWED)
-    project.run(*STORE, "--aitest-shards=3")
-    assert "test_echo.py::TestEcho::explore was recorded in 3 shard(s)." in project.output(
-        "--collect-only", *REPLAY, "--aitest-shards=2"
-    )
-    project.shows_what_is_expected(*REPLAY, "--aitest-shards=1/2")
 
 
 def test_no_secret_is_in_the_file(banking: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ class Explorable:
             runner=runner,
             place=self.place,
             pinned=self.pinned,
-            remembers=database is not None,
+            remembers=database is not None or runner.root.answers_all,
             server_starts=self.server_starts() - starts,
             seconds=time.monotonic() - began,
         )

@@ -18,6 +18,7 @@ from pytest_aitest.checks import chosen_checks, read_checks
 from pytest_aitest.conversation.engine import Engine
 from pytest_aitest.conversation.models.price import costs_nothing
 from pytest_aitest.conversation.past import Past
+from pytest_aitest.conversation.tree import Event
 from pytest_aitest.exploration.allowed import Allowance, check_tools, forecast
 from pytest_aitest.exploration.attempt import Subject, Verdicts
 from pytest_aitest.exploration.budget import Budget
@@ -55,6 +56,8 @@ RUN_SEED = pytest.StashKey[int]()
 
 _CALLS_PER_TURN = 2  # one that calls a tool, one that answers
 _SEEDS = 100_000
+_BEYOND_SEEDS = 2**63  # the first that a store can't keep
+_NOTED = pytest.StashKey[bool]()
 
 VERDICTS = Verdicts(
     skips=(Assumed, pytest.skip.Exception, pytest.xfail.Exception),
@@ -101,6 +104,10 @@ def explorable(
         note(config, turn)
         progress.heard(turn)
 
+    def asking(event: Event) -> None:
+        progress.asking(event)
+        _note(item, seed)
+
     return Explorable(
         place=Place(
             name=name,
@@ -120,7 +127,7 @@ def explorable(
             refuse=partial(storing.refuse, config),
             allow=allowance.allow,
             offered=check_tools,
-            asking=progress.asking,
+            asking=asking,
             heard=heard,
             builtin_checks=chosen_checks(read_checks(config.getini("aitest_checks")), wanted_checks),
             verdicts=VERDICTS,
@@ -134,6 +141,15 @@ def explorable(
         forecasts=forecasts,
         led=led,
     )
+
+
+def _note(item: pytest.Item, seed: int) -> None:
+    """Remember once in the store how it explores."""
+    store = storing.store_of(item.config) if _is_exploration(item) and not item.stash.get(_NOTED, False) else None
+    if store is not None:
+        item.stash[_NOTED] = True
+        _, shards = numbers_of(item)
+        store.note_exploration(exploration_of(item), seed, shards=shards)
 
 
 def _is_exploration(item: pytest.Item) -> bool:
@@ -155,6 +171,8 @@ def _again(item: pytest.Item, seed: int) -> str:
     nodeid, config = exploration_of(item), item.config
     # Where -n stands in addopts there is `explore[a-1/4]` and no `explore[a]`; `explore` names all of its kind.
     shards = 1 if shard_of(item) and "[" in nodeid else None
+    if shards and storing.replays_only(config):  # in as many as were recorded
+        nodeid, shards = item.nodeid, None
     model = config.getoption("aitest_model")
     given = {"--aitest-model": model, "--aitest-shards": shards, "--hypothesis-seed": seed}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
@@ -210,10 +228,14 @@ def explore(
     _must_be_recorded(item)
     pool = Engine.shared().pool
     pool.the_same_to_come = True
+    # A store finds a failure again by itself. What else is tried first would be asked by nobody who has only the store.
+    database = profile.database if storing.path_of(item.config) is None else None
     try:
-        exploration, record = shown_as_the_users(partial(explorable.explore, limits, database=profile.database))
+        exploration, record = shown_as_the_users(partial(explorable.explore, limits, database=database))
     finally:
         pool.the_same_to_come = False
+    if exploration.stopped is None:
+        _note(item, explorable.runner.seed)
     record = replace(record, order_notes=tuple(order_notes()))
     testimony = item.stash[TESTIMONY]
     testimony.kind, testimony.exploration = "exploration", record
@@ -287,15 +309,12 @@ def seed_of(item: pytest.Item, profile: Profile) -> int:
     """By --hypothesis-seed, else as the store has it, else by the test's name or by lot; the same for all shards."""
     store, forced = storing.store_of(item.config), forced_seed()
     seed = _seed(item, profile, forced)
-    if store is None:
-        return seed
-    _, shards = numbers_of(item)
-    return store.seed_for(exploration_of(item), seed, shards=shards, is_forced=forced is not None)
+    return seed if store is None or forced is not None else store.seed_for(exploration_of(item), seed)
 
 
 def _seed(item: pytest.Item, profile: Profile, forced: int | str | None) -> int:
     if forced is not None:
-        return forced if isinstance(forced, int) else _hashed(str(forced))
+        return forced % _BEYOND_SEEDS if isinstance(forced, int) else _hashed(str(forced))
     workerinput = getattr(item.config, "workerinput", None)
     if profile.derandomize or (workerinput is None and shard_of(item)):  # jobs of a matrix know nothing of each other
         return _hashed(exploration_of(item))

@@ -58,16 +58,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     which, count = _wanted(metafunc.config)
     count = min(count, max(1, limit_of(metafunc.function.place_as, metafunc.config, "plans")))
-    recorded = _recorded(metafunc) or count
-    if recorded != count and metafunc.config.getoption("aitest_shards") is not None:
-        raise pytest.Collector.CollectError(
-            f"{metafunc.definition.nodeid} was recorded in {recorded} shard(s).\n"
-            f"In {count} it would come to ask other things, and this run only replays.\n"
-            "Leave --aitest-shards out, or give as many."
-        )
-    count = recorded
-    if count > 1 or (which or 1) > count:
-        shards = [f"{number}/{count}" for number in ([which] if which else range(1, count + 1))]
+    numbers = range(1, count + 1) if which is None else range(which, which + 1)
+    if (recorded := _recorded(metafunc)) is not None:  # which are then dealt among so many jobs
+        numbers = range(which or 1, recorded + 1, count if which else 1) or numbers
+        count = recorded
+    if count > 1 or numbers[0] > count:
+        shards = [f"{number}/{count}" for number in numbers]
         metafunc.parametrize(SHARD, shards, ids=shards)
 
 

@@ -248,7 +248,7 @@ class Database:
             self.write(_REPLACE_MET if replaces else _ADD_MET, *astuple(each))
 
     def explorations(self) -> list[tuple[str, int, int]]:
-        """The tests that explored, their seeds, and among how many shards they dealt their plans."""
+        """The tests that explored, their seeds, and among how many shards; 0 for one that has asked nothing yet."""
         return [(str(test), int(seed), int(shards)) for test, seed, shards in self.read("SELECT * FROM explorations")]
 
     def add_exploration(self, test: str, seed: int, shards: int) -> None:

@@ -76,7 +76,7 @@ class _Entry:
 @dataclass(frozen=True, kw_only=True)
 class _Exploration:
     seed: _Whole
-    shards: Annotated[int, Field(ge=1, lt=2**31)]
+    shards: Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,24 +43,23 @@ class Store(Shelf):
                 self._roots[test, shares] = StoredNode(shelf=self, test=test, shares=shares, history=ROOT)
             return self._roots[test, shares]
 
-    def seed_for(self, test: str, seed: int, *, shards: int, is_forced: bool) -> int:
-        """The seed that a test explores with: the one that it did with before, else `seed`, which is kept for the next.
-
-        What was recorded is replayed only by the same search. So it is also kept among how many shards the plans are
-        dealt, and a seed that the user has forced takes the place of the one before.
-        """
-        change = "seed=excluded.seed, shards=excluded.shards" if is_forced else "shards=excluded.shards"
-        statement = f"INSERT INTO explorations VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET {change}"  # noqa: S608 - our own
-        self.write_with(lambda database: database.write(statement, _unicode(test), seed, shards))
+    def seed_for(self, test: str, seed: int) -> int:
+        """The seed that a test explores with: the one that it, or who begins at the same time, has; else `seed`."""
+        statement = "INSERT OR IGNORE INTO explorations VALUES (?, ?, 0)"
+        self.write_with(lambda database: database.write(statement, _unicode(test), seed))
         known = self.database.read("SELECT seed FROM explorations WHERE test=?", _unicode(test))
-        return seed if is_forced or not known else int(known[0][0])
+        return int(known[0][0]) if known else seed
+
+    def note_exploration(self, test: str, seed: int, *, shards: int) -> None:
+        """Remember how a test explores, for what is recorded is replayed only by the same search."""
+        statement = "INSERT OR REPLACE INTO explorations VALUES (?, ?, ?)"
+        self.write_with(lambda database: database.write(statement, _unicode(test), seed, shards))
 
     def shards_of(self, test: str) -> int | None:
         """Among how many shards a test, or the one of its variants with most, was explored; None if it was not."""
         query = "SELECT max(shards) FROM explorations WHERE test=? OR substr(test, 1, ?)=?"
         variants = f"{_unicode(test)}["
-        shards = self.database.read(query, _unicode(test), len(variants), variants)[0][0]
-        return None if shards is None else int(shards)
+        return self.database.read(query, _unicode(test), len(variants), variants)[0][0] or None
 
     def mean_turn(self, model: str) -> MeanTurn | None:
         """What a turn of a model costs, by what is recorded; nothing where nothing is."""

@@ -52,7 +52,7 @@ def grow(store: Store, steps: list[tuple[int, str, str, str]]) -> None:
             case "apart":
                 nodes.append(node.apart(word))
             case "seed":
-                store.seed_for(test, number, shards=number + 1, is_forced=True)
+                store.note_exploration(test, number, shards=number)
 
 
 @settings(max_examples=15, deadline=None)
@@ -157,7 +157,7 @@ def test_other_text_is_refused_and_nothing_is_written(path: Path, tmp_path: Path
         (("entries", 0, "outcome", "turn", "model"), "\ud800", "'utf-8' codec can't encode"),
         (("entries", 0, "outcome", "turn", "cost_usd"), float("inf"), "a cost is no number. "),
         (("explorations", "a"), {"seed": 2**63, "shards": 1}, "explorations.a.seed: Input should be less than"),
-        (("explorations", "a"), {"seed": 1, "shards": 0}, "explorations.a.shards: Input should be greater than"),
+        (("explorations", "a"), {"seed": 1, "shards": -1}, "explorations.a.shards: Input should be greater than"),
     ],
     ids=lambda part: part[-1] if isinstance(part, tuple) else "",
 )

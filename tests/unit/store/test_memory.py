@@ -308,7 +308,8 @@ def test_a_run_that_only_replays_writes_nothing(path: Path) -> None:
     before = path.read_bytes()
     with opened(path, "replay") as store:
         said(store, "hello", "live", test="b")
-        assert store.seed_for("a", 1, shards=1, is_forced=False) == 1
+        assert store.seed_for("a", 1) == 1
+        store.note_exploration("a", 1, shards=1)
         assert store.shards_of("a") is None
     assert path.read_bytes() == before
 
@@ -352,27 +353,28 @@ def test_servers_may_say_secrets_that_the_file_does_not_hold(path: Path, monkeyp
 
 def test_how_a_test_explored_is_remembered(path: Path) -> None:
     with opened(path) as store:
-        assert store.shards_of("a") is None
-        assert store.seed_for("a", 1, shards=1, is_forced=False) == 1
-        assert store.seed_for("a", 2, shards=3, is_forced=False) == 1  # as it was recorded
-        assert store.seed_for("b", 3, shards=1, is_forced=False) == 3
-        assert store.seed_for("b", 4, shards=1, is_forced=True) == 4
+        assert store.seed_for("a", 1) == 1
+        assert store.shards_of("a") is None  # it has asked nothing yet
+        store.note_exploration("a", 1, shards=3)
+        assert store.seed_for("a", 2) == 1  # as it was recorded
+        store.note_exploration("b", 3, shards=1)
+        store.note_exploration("b", 4, shards=2)
     with opened(path, "replay") as store:
-        assert (store.seed_for("a", 5, shards=1, is_forced=False), store.shards_of("a")) == (1, 3)
-        assert (store.seed_for("b", 5, shards=1, is_forced=False), store.shards_of("b")) == (4, 1)
-        assert store.seed_for("b", 5, shards=1, is_forced=True) == 5
+        assert (store.seed_for("a", 5), store.shards_of("a")) == (1, 3)
+        assert (store.seed_for("b", 5), store.shards_of("b")) == (4, 2)
+        assert (store.seed_for("c", 5), store.shards_of("c")) == (5, None)
 
 
 def test_two_runs_that_begin_at_once_explore_with_the_same_seed(path: Path) -> None:
     with opened(path) as one, opened(path) as other:
-        seeds = [store.seed_for("a", seed, shards=1, is_forced=False) for seed, store in enumerate((one, other))]
+        seeds = [store.seed_for("a", seed) for seed, store in enumerate((one, other))]
     assert seeds == [0, 0]
 
 
 def test_shards_are_known_of_a_test_by_its_variants(path: Path) -> None:
     with opened(path) as store:
         for test, shards in {"a::explore[x]": 2, "a::explore[y]": 4, "a::explored": 8, "b::explore[x]": 16}.items():
-            store.seed_for(test, 0, shards=shards, is_forced=False)
+            store.note_exploration(test, 0, shards=shards)
         assert store.shards_of("a::explore") == 4
         assert store.shards_of("a::explore[x]") == 2
         assert store.shards_of("b::explore") == 16
