@@ -93,7 +93,7 @@ def store_of(config: pytest.Config) -> "Store | None":
     errors: Any = importlib.import_module("pytest_aitest.values.errors")
     began = getattr(config, "workerinput", {}).get(_NAME)
     try:
-        config.stash[_STORE] = memory.Store.open(path, mode, began=began)
+        config.stash[_STORE] = memory.Store.open(path, mode, began=began, folder=config.rootpath)
     except errors.StoreError as error:
         raise pytest.UsageError(str(error)) from None
     return config.stash[_STORE]

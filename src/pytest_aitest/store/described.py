@@ -1,7 +1,7 @@
 """Events as readable data that holds all that their outcome can depend on, and nothing else.
 
-Equal in every process, on every machine and in every folder: commands, paths and code are named by what is in them.
-Knows no database.
+Equal in every process, on every machine and in every folder: paths are those from a root that all runs have in common,
+commands and code are named by what is in them. Knows no database.
 """
 
 import functools
@@ -10,7 +10,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ Description = dict[str, Any]
 
 _AGENTS: dict[Hashable, tuple[Description, object]] = {}  # with what they describe, so that nothing else takes its id
 _SERVERS: dict[Hashable, tuple[Description, object]] = {}
-_PROJECT = ("pyproject.toml", "setup.cfg", "setup.py", "pytest.ini", "tox.ini", ".git")
 _MOST = 1024  # of each that are kept, so that a run that makes agents without end does not grow without end
 
 
-def described(event: Event) -> Description:
+def described(event: Event, root: Path | None = None) -> Description:
     """All that the outcome of `event` can depend on, as plain data without secrets.
+
+    Args:
+        event: What is asked.
+        root: Where paths begin; without it, the current folder.
 
     Raises:
         UnkeyableError: It depends on an object of which nothing is known.
@@ -42,8 +45,8 @@ def described(event: Event) -> Description:
                 "kind": "called",
                 "tool": event.tool,
                 "arguments": encoded(event.arguments),
-                "server": event.server if event.named is None else server_described(event.named),
-                "agent": None if event.agent is None else _agent(event.agent),
+                "server": event.server if event.named is None else server_described(event.named, root),
+                "agent": None if event.agent is None else _agent(event.agent, root),
             }
         )
     said: Description = {
@@ -54,7 +57,7 @@ def described(event: Event) -> Description:
     }
     if event.messages is not None:
         said["messages"] = encoded(event.messages)
-    return _hidden(said) | {"agent": _agent(event.agent)}
+    return _hidden(said) | {"agent": _agent(event.agent, root)}
 
 
 def digest_of(description: Description) -> str:
@@ -62,26 +65,27 @@ def digest_of(description: Description) -> str:
     return sha256(canonical(description))
 
 
-def server_described(server: MCPServer) -> Description:
-    """All that a server's first state can depend on.
+def server_described(server: MCPServer, root: Path | None = None) -> Description:
+    """All that a server's first state can depend on; see `described`.
 
     Raises:
         UnkeyableError: Its factory or reset holds an object of which nothing is known.
     """
-    key = server_key(server), _surroundings(server)
+    key = root, server_key(server), _surroundings(server, root)
     if key not in _SERVERS:
-        _keep(_SERVERS, key, _hidden(_server(server)), server)
+        _keep(_SERVERS, key, _hidden(_server(server, root or Path.cwd())), server)
     return _SERVERS[key][0]
 
 
-def _agent(agent: Agent) -> Description:
-    key = agent_key(agent), home_of(agent.provider.model), *map(_surroundings, agent.mcp_servers)
+def _agent(agent: Agent, root: Path | None) -> Description:
+    around = [_surroundings(server, root) for server in agent.mcp_servers]
+    key = root, agent_key(agent), home_of(agent.provider.model), *around
     if key not in _AGENTS:
         description = {
             "provider": _provider(agent.provider),
             "system_prompt": agent.system_prompt,
             "allowed_tools": None if agent.allowed_tools is None else sorted(set(agent.allowed_tools)),
-            "servers": [server_described(server) for server in agent.mcp_servers],
+            "servers": [server_described(server, root) for server in agent.mcp_servers],
         }
         _keep(_AGENTS, key, _hidden(description), agent)
     return _AGENTS[key][0]
@@ -115,7 +119,7 @@ def _our_version() -> str:
     return importlib.metadata.version("pytest-aitest")
 
 
-def _server(server: MCPServer) -> Description:
+def _server(server: MCPServer, root: Path) -> Description:
     reset = callable_encoded(server.reset) if callable(server.reset) else server.reset
     if server.factory is not None:
         return {"factory": callable_encoded(server.factory), "reset": reset}
@@ -123,10 +127,10 @@ def _server(server: MCPServer) -> Description:
         return {"url": server.url, "transport": server.transport, "headers": dict(server.headers), "reset": reset}
     folder = Path(server.cwd or ".").absolute()
     return {
-        "command": [_word(word, folder, is_program=not place) for place, word in enumerate(_words(server))],
-        "files": {_shown(path): _content(path) for path in _files(server)},
+        "command": [_word(word, folder, root, is_program=not place) for place, word in enumerate(_words(server))],
+        "files": _contents(_files(server, root), root),
         "env": dict(server.env),
-        "cwd": None if server.cwd is None else _shown(folder),
+        "cwd": None if server.cwd is None else _shown(folder, root),
         "reset": reset,
     }
 
@@ -138,7 +142,7 @@ def _words(server: MCPServer) -> tuple[str, ...]:
     return (*server.command, *server.args)
 
 
-def _word(word: str, folder: Path, *, is_program: bool) -> str:
+def _word(word: str, folder: Path, root: Path, *, is_program: bool) -> str:
     """A part of a command as it is written on every machine."""
     if _is_running_python(word):
         return "python"
@@ -146,7 +150,7 @@ def _word(word: str, folder: Path, *, is_program: bool) -> str:
     path = folder / value
     if not value or not _exists(path) or (is_program and not os.path.dirname(value)):  # noqa: PTH120 - "" where it is a bare name
         return word
-    return f"{option}{equals}{_shown(path)}"
+    return f"{option}{equals}{_shown(path, root)}"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -161,31 +165,36 @@ def _is_running_python(word: str) -> bool:
     return os.path.realpath(word) == os.path.realpath(sys.executable)
 
 
-def _shown(path: Path) -> str:
-    """A path from the folder of the project that it belongs to, else its last part."""
+def _shown(path: Path, root: Path) -> str:
+    """A path from the root, else its last part."""
     path = Path(os.path.normpath(path))
-    project = _project(path)
-    return path.name if project is None else path.relative_to(project).as_posix()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _project(path: Path) -> Path | None:
-    """The nearest folder around `path` that looks like a project, so that a run may start in any folder of it."""
-    marked = (folder for folder in (path, *path.parents) if any(_exists(folder / mark) for mark in _PROJECT))
-    return next(marked, Path.cwd() if path.is_relative_to(Path.cwd()) else None)
-
-
-def _files(server: MCPServer) -> Iterator[Path]:
+def _files(server: MCPServer, root: Path) -> Iterator[Path]:
     """The files that a command names: as arguments, as values of options, as the module after `-m`."""
     folder, words = Path(server.cwd or ".").absolute(), _words(server)
     for place, word in enumerate(words):
         value = word.rpartition("=")[2] if word.startswith("-") else word
         path = folder / value
         if value and not _is_running_python(word) and _is_file(path):
-            is_installed = place == 0 and _project(path) is None  # a program, another on each machine
-            yield from () if is_installed else (path,)
+            is_program_of_ours = path.is_relative_to(root) and not path.is_relative_to(sys.prefix)
+            if place or is_program_of_ours:  # another one is installed, and differs on each machine
+                yield path
         if place and words[place - 1] == "-m":
             base = folder.joinpath(*word.split("."))
             yield from filter(_is_file, (base.with_name(f"{base.name}.py"), base / "__main__.py"))
+
+
+def _contents(files: Iterable[Path], root: Path) -> dict[str, str]:
+    """What is in each, also where two from elsewhere have one name."""
+    contents: dict[str, str] = {}
+    for path in files:
+        name, number = _shown(path, root), 1
+        while (shown := name if number == 1 else f"{name} ({number})") in contents:
+            number += 1
+        contents[shown] = _content(path)
+    return contents
 
 
 def _exists(path: Path) -> bool:
@@ -196,10 +205,11 @@ def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 - likewise
 
 
-def _surroundings(server: MCPServer) -> Hashable:
+def _surroundings(server: MCPServer, root: Path | None) -> Hashable:
     """What its description depends on that may change while a process runs: the current folder, files, modules."""
     if server.command:
-        return os.fspath(Path.cwd()), tuple((str(path), *_version(path)) for path in _files(server))
+        files = _files(server, root or Path.cwd())
+        return os.fspath(Path.cwd()), tuple((str(path), *_version(path)) for path in files)
     return home_of(server.factory), home_of(server.reset)
 
 

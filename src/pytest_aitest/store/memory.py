@@ -17,20 +17,26 @@ from .shelf import Shelf
 class Store(Shelf):
     """A file of samples, as one process of a run uses it."""
 
-    def __init__(self, database: Database, mode: Mode, *, began: int) -> None:
-        super().__init__(database, mode, began=began)
+    def __init__(self, database: Database, mode: Mode, *, began: int, folder: Path | None = None) -> None:
+        super().__init__(database, mode, began=began, folder=folder)
         self._roots: dict[tuple[str, bool], StoredNode] = {}
 
     @classmethod
-    def open(cls, path: Path, mode: Mode, *, began: int | None = None) -> Self:
-        """Open a store; all processes of a run are given when it `began`, as its first one has read it.
+    def open(cls, path: Path, mode: Mode, *, began: int | None = None, folder: Path | None = None) -> Self:
+        """Open a store.
+
+        Args:
+            path: The file.
+            mode: What may be done with it.
+            began: When the run began, as its first process has read it; for all others.
+            folder: Where paths begin that mean the same in every run; without it, the current folder.
 
         Raises:
             StoreError: The file can't be used so. It is left as it was.
         """
         database = Database.open(path, mode)
         try:
-            return cls(database, mode, began=database.last_id() if began is None else began)
+            return cls(database, mode, began=database.last_id() if began is None else began, folder=folder)
         except BaseException:
             database.close()
             raise

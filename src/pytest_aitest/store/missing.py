@@ -57,7 +57,8 @@ def _why(node: Any, event: Event, *, is_look: bool) -> str:
     if not isinstance(node, StoredNode):
         return "What came before is not in the store either: it depends on what can't be compared, or went wrong."
     try:
-        description = look_described(event) if is_look and isinstance(event, Called) else described(event)
+        root = node.shelf.folder
+        description = look_described(event, root) if is_look and isinstance(event, Called) else described(event, root)
     except UnkeyableError as error:
         return f"The agent holds {error}, which can't be compared, so nothing that it says is ever recorded."
     database = node.shelf.database

@@ -7,6 +7,7 @@ of the file holds.
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pytest_aitest.conversation.keys import UnkeyableError
@@ -40,13 +41,13 @@ def _chained(history: str, *parts: str) -> str:
     return sha256("\0".join((history, *parts)))
 
 
-def look_described(look: Called) -> Description:
+def look_described(look: Called, root: Path | None) -> Description:
     """A look as an event of its own: it changes nothing, so it is no call.
 
     Raises:
         UnkeyableError: It depends on an object of which nothing is known.
     """
-    return described(look) | {"kind": "looked"}
+    return described(look, root) | {"kind": "looked"}
 
 
 @dataclass(slots=True, eq=False)
@@ -153,7 +154,7 @@ class StoredNode(Node):
         known = Node.look(self, look)
         if known is not None:
             return known
-        place = self._place(look_described(look))
+        place = self._place(look_described(look, self.shelf.folder))
         with self.shelf.lock:
             rows = self.shelf.rows(self.history, place.digest)
             if not rows:
@@ -173,7 +174,7 @@ class StoredNode(Node):
             UnkeyableError: It depends on what has no key.
         """
         Node.add_look(self, look, outcome)
-        description = look_described(look)
+        description = look_described(look, self.shelf.folder)
         if self.shelf.writes:
             self.shelf.keep(self._place(description), look, outcome, number=0, is_look=True)
 
@@ -200,7 +201,7 @@ class StoredNode(Node):
         """What is known of an event; made when it is first asked, before anything that answers it can change."""
         edge = self.known.get(event.key)
         if edge is None:
-            description = described(event)
+            description = described(event, self.shelf.folder)
             samples = self.edges.setdefault(event.key, [])
             edge = _Edge(place=self._place(description), event=event, samples=samples, epoch=self.shelf.epoch)
             edge = self.known.setdefault(event.key, edge)

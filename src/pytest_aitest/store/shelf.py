@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from pytest_aitest.conversation.tree import Event, EventOutcome
@@ -56,8 +57,9 @@ class Shelf:
         added: How many samples this process recorded.
     """
 
-    def __init__(self, database: Database, mode: Mode, *, began: int) -> None:
+    def __init__(self, database: Database, mode: Mode, *, began: int, folder: Path | None = None) -> None:
         self.database = database
+        self.folder = folder  # where the paths of a project begin
         self.mode: Mode = mode
         self.began = began  # the last sample from before this run
         self.problems: list[str] = []
@@ -162,7 +164,7 @@ class Shelf:
         """Digests of what the servers of `event` offer, as its outcome says, or as far as that is known."""
         allowed = None if event.agent is None else event.agent.allowed_tools
         servers = () if event.agent is None else event.agent.mcp_servers
-        digests = {_offer_digest(server, allowed): server for server in servers}
+        digests = {_offer_digest(server, allowed, self.folder): server for server in servers}
         if not isinstance(outcome, Turn):
             return {digest: self._tool_lists[digest] for digest in digests if digest in self._tool_lists}
         now = {
@@ -231,9 +233,9 @@ def row_of(
     )
 
 
-def _offer_digest(server: MCPServer, allowed: Sequence[str] | None) -> str:
+def _offer_digest(server: MCPServer, allowed: Sequence[str] | None, root: Path | None) -> str:
     """What tells a server, and which of its tools are wanted, from all others."""
-    return sha256(canonical([server_described(server), None if allowed is None else sorted(set(allowed))]))
+    return sha256(canonical([server_described(server, root), None if allowed is None else sorted(set(allowed))]))
 
 
 def _tools_digest(tools: Iterable[ToolSpec]) -> str:

@@ -212,16 +212,56 @@ def test_files_of_a_command_are_told_by_their_content(tmp_path: Path, monkeypatc
 def test_a_run_may_start_in_any_folder_of_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
-    (tmp_path / "pyproject.toml").touch()
     (tests / "bank.py").touch()
     server = MCPServer(command=["python", str(tests / "bank.py"), f"--data={tests}"])
     for folder in (tmp_path, tests, tmp_path.parent):
         monkeypatch.chdir(folder)
-        description = server_described(server)
+        description = server_described(server, tmp_path)
         assert description["command"] == ["python", "tests/bank.py", "--data=tests"]
         assert list(description["files"]) == ["tests/bank.py"]
-    assert server_described(MCPServer(command=["bank"], cwd=str(tmp_path)))["cwd"] == "."
-    assert server_described(MCPServer(command=["bank"], cwd=str(tests)))["cwd"] == "tests"
+
+
+def test_servers_of_two_folders_are_two(tmp_path: Path) -> None:
+    for name in ("eu", "us"):
+        written(tmp_path / name, server="import bank")
+        (tmp_path / name / "pyproject.toml").touch()
+    one, other = (
+        [
+            server_described(MCPServer(command=command, cwd=str(tmp_path / name)), tmp_path)
+            for command in (["uv", "run", "server"], ["python", "server.py"])
+        ]
+        for name in ("eu", "us")
+    )
+    assert one[0] != other[0]
+    assert one[1] != other[1]
+
+
+def test_two_files_of_one_name_from_elsewhere_both_count(tmp_path: Path) -> None:
+    def described_now() -> Any:
+        return server_described(MCPServer(command=["bank", *map(str, rates)]), tmp_path / "project")
+
+    rates = [tmp_path / name / "rates.json" for name in ("one", "other")]
+    for path in rates:
+        path.parent.mkdir()
+        path.write_text(path.parent.name)
+    seen = [described_now()]
+    assert list(seen[0]["files"]) == ["rates.json", "rates.json (2)"]
+    for path in rates:
+        path.write_text("changed")
+        seen.append(described_now())
+    assert all(seen[at] != seen[at + 1] for at in range(2))
+
+
+def test_a_program_of_the_running_environment_is_another_on_each_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = [tmp_path / name / "bin" / "bank" for name in (".venv", "own")]
+    for program in programs:
+        program.parent.mkdir(parents=True)
+        program.touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    named = [server_described(MCPServer(command=[str(program)]), tmp_path)["files"] for program in programs]
+    assert [list(files) for files in named] == [[], ["own/bin/bank"]]
 
 
 def test_a_secret_is_nowhere_in_a_description_and_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
