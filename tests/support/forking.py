@@ -28,7 +28,8 @@ class Forking:
 
     def __enter__(self) -> Self:
         self._link, theirs = socket.socketpair()
-        command = [sys.executable, template.__file__, str(theirs.fileno()), ",".join(_MODULES.split()), str(_PROGRAM)]
+        program = [sys.executable, template.__file__]
+        command = [*program, str(theirs.fileno()), ",".join(_MODULES.split()), str(Path.cwd()), str(_PROGRAM)]
         with theirs:  # by a shell that ends at once, because there are tests that count the children of their process
             fds, env = [theirs.fileno()], _sober(os.environ)
             subprocess.run(["sh", "-c", '"$0" "$@" &', *command], pass_fds=fds, env=env, check=True)
@@ -49,7 +50,9 @@ class Forking:
         os.close(reading)
         with os.fdopen(writing, "w") as stdin:
             json.dump(job, stdin)
-        begun, ended = self._told(), self._told()
+        begun = self._told()
+        assert begun["pid"] > 0
+        ended = self._told()
         assert begun["pid"] == ended["pid"]
         return ended["code"]
 

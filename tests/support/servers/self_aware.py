@@ -21,12 +21,10 @@ CALLS = itertools.count(1)
 
 def start() -> dict[str, Any]:
     """What is the same in two processes that were started the same."""
-    names = ("__name__", "__file__", "__package__", "__doc__")
     parent = sys.modules.get(__package__ or "")
     return {
-        "module": {name: globals()[name] for name in names},
+        "module": {name: of_value(value) for name, value in globals().items() if name.startswith("__")},
         "spec": __spec__ and [__spec__.name, __spec__.origin],
-        "loader": type(__loader__).__name__,
         "is the main module": vars(sys.modules["__main__"]) is globals(),
         "argv": list(sys.argv),
         "argv in the package": getattr(parent, "ARGV", None),
@@ -41,6 +39,10 @@ def start() -> dict[str, Any]:
         "blocked signals": len(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "threads": threading.active_count(),
     }
+
+
+def of_value(value: Any) -> str:
+    return str(value) if isinstance(value, str | dict | None) else type(value).__name__
 
 
 def of_stream(stream: Any) -> dict[str, Any]:

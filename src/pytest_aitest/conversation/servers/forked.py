@@ -24,6 +24,7 @@ _PROGRAM = str(Path(__file__).with_name("template.py"))
 _WARM = "mcp.server,mcp.server.stdio,anyio._backends._asyncio,rich.logging"
 _STDIN, _STDOUT, _STDERR = range(3)
 _PATIENCE_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0  # a fork takes some milliseconds
 
 
 class Template(asyncio.Protocol):
@@ -52,7 +53,7 @@ class Template(asyncio.Protocol):
                 failing.callback(self._link.close)
                 self._program, self._end = await loop.subprocess_exec(
                     _Program,
-                    *(*run.interpreter, _PROGRAM, str(theirs.fileno()), _WARM, *run.arguments),
+                    *(*run.interpreter, _PROGRAM, str(theirs.fileno()), _WARM, launch.cwd, *run.arguments),
                     # Its streams are pipes that nobody uses. Python asks only once whether a stream can seek: had it
                     # /dev/null, which can, a server that asks its pipe for the position would fail (mcp 1.x does).
                     cwd=launch.cwd,
@@ -71,19 +72,24 @@ class Template(asyncio.Protocol):
         """Fork a server; `process` hears of it as of any subprocess. Don't cancel this.
 
         Raises:
-            OSError: The template has ended, and `process` has heard nothing.
+            OSError: There is none, and `process` has heard nothing.
         """
         forked = _Forked(process)
-        with ExitStack() as theirs:
-            files = await forked.connect(theirs)
-            if self.is_ready:
-                self._asked.append(forked)
-                with suppress(OSError):  # then the loop will say that it has ended
+        try:
+            with ExitStack() as theirs:
+                files = await forked.connect(theirs)
+                if self.is_ready:
                     socket.send_fds(self._socket, [b"+"], files)
-                await forked.settled.wait()
-        if not forked.get_pid():
-            forked.close()
-            raise ConnectionError("the template has ended")
+                    self._asked.append(forked)  # only now: what was never asked for will not be told of
+                    with anyio.move_on_after(_ANSWER_SECONDS):
+                        await forked.settled.wait()
+                    if self.is_ready and not forked.settled.is_set():
+                        self._kill()
+            if not forked.get_pid():
+                raise ConnectionError("the template did not fork it")
+        finally:
+            if not forked.get_pid():
+                forked.close()
 
     async def end(self) -> None:
         """End it, and all that was forked from it. Can't be cancelled."""
@@ -95,6 +101,19 @@ class Template(asyncio.Protocol):
                 await self._end.exited.wait()
             self._program.close()  # which kills it, if it has not
             await self._end.exited.wait()
+
+    def _kill(self) -> None:
+        """End it at once, and all that was forked from it, told of or not."""
+        self.is_ready = False
+        self._link.close()
+        program = cast("asyncio.SubprocessTransport", self._program)
+        with suppress(ProcessLookupError):
+            program.send_signal(signal.SIGSTOP)  # so that it has no further child, and no process takes over an id
+            for child in _children(program.get_pid()):
+                for kill in (os.killpg, os.kill):  # it may not have come to lead its group
+                    with suppress(ProcessLookupError, PermissionError):
+                        kill(child, signal.SIGKILL)
+            program.kill()
 
     # What the loop says of the socket.
 
@@ -112,11 +131,13 @@ class Template(asyncio.Protocol):
         if not pid:
             self.is_ready = True
             self.settled.set()
+        elif pid < 0:
+            self._asked.popleft().settled.set()
         elif code is None:
             self._living[pid] = self._asked.popleft()
             self._living[pid].begin(pid)
-        else:
-            self._living.pop(pid).exited(code)
+        elif server := self._living.pop(pid, None):  # else a child of another kind: of a `sitecustomize`, say
+            server.exited(code)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The template is no more."""
@@ -130,6 +151,12 @@ class Template(asyncio.Protocol):
             forked.exited(-signal.SIGKILL)
         self._asked.clear()
         self._living.clear()
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 class _Program(asyncio.SubprocessProtocol):
@@ -160,13 +187,14 @@ class _Forked(asyncio.SubprocessTransport):
         files = []
         for number in (_STDIN, _STDOUT, _STDERR):
             reading, writing = os.pipe()
-            pipe = self._pipes[number] = _Pipe(self, number)
+            pipe = _Pipe(self, number)
             files.append(reading if number == _STDIN else writing)
             theirs.callback(os.close, files[-1])
             if number == _STDIN:
                 await loop.connect_write_pipe(pipe.itself, os.fdopen(writing, "wb", 0))
             else:
                 await loop.connect_read_pipe(pipe.itself, os.fdopen(reading, "rb", 0))
+            self._pipes[number] = pipe
         return files
 
     def begin(self, pid: int) -> None:

@@ -2,13 +2,13 @@
 
 Run by its path in the server's own interpreter, environment and folder, so it imports nothing of ours.
 
-Its arguments are the descriptor of a socket, the names of the modules with commas between, and the server's own as
-Python would get them. It writes lines of JSON to the socket: `{}` once it is ready, `{"pid": 17}` for a server that it
-has forked, `{"pid": 17, "code": 0}` when that one has ended. A byte from the socket, with the server's stdin, stdout
-and stderr, asks for the next. At the socket's end it ends, too.
+Its arguments are the descriptor of a socket, the names of the modules with commas between, the path of the folder, and
+the server's own as Python would get them. It writes lines of JSON to the socket: `{}` once it is ready, `{"pid": 17}`
+for a server that it has forked, `{"pid": -1}` for one that it could not, `{"pid": 17, "code": 0}` when any child of its
+has ended. A byte from the socket, with the server's stdin, stdout and stderr, asks for the next. At the socket's end it
+ends, too.
 """
 
-import builtins
 import gc
 import importlib
 import json
@@ -27,24 +27,29 @@ from types import ModuleType
 
 def main() -> None:
     """Be a template, then, in each fork, a server."""
-    link, modules = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    sys.argv = sys.argv[3:]
-    del sys.orig_argv[-len(sys.argv) - 3 : -len(sys.argv)]
+    link, modules, cwd = socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3]
+    sys.argv = sys.argv[4:]
+    del sys.orig_argv[-len(sys.argv) - 4 : -len(sys.argv)]
     if sys.argv[0] != "-m" and (pkgutil.get_importer(sys.argv[0]) or sys.argv[0].endswith(".pyc")):
         return  # a folder, an archive, or compiled: Python runs each in a way of its own
-    if not getattr(sys.flags, "safe_path", False):  # else its first entry is no folder of the program
-        sys.path[0] = str(Path.cwd() if sys.argv[0] == "-m" else Path(sys.argv[0]).resolve().parent)
+    look_beside()
     for module in modules.split(","):
         with suppress(ImportError):
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # so that no fork has to copy what it never looks at again
     threads = list(Path("/proc/self/task").iterdir())
-    if len(threads) == 1 and forked(link):  # a fork would have none of the others
+    if len(threads) == 1 and forked(link, cwd):  # a fork would have none of the others
         serve()
 
 
-def forked(link: socket.socket) -> bool:
+def look_beside() -> None:
+    """Import from where the program is, or, if it is a module, from the folder."""
+    if not getattr(sys.flags, "safe_path", False):  # else the first entry is no folder of the program
+        sys.path[0] = str(Path.cwd() if sys.argv[0] == "-m" else Path(sys.argv[0]).resolve().parent)
+
+
+def forked(link: socket.socket, cwd: str) -> bool:
     """Fork a server whenever `link` asks for one; whether this process is one, at last."""
     woken, waker = socket.socketpair()
     for each in (woken, waker):
@@ -61,22 +66,34 @@ def forked(link: socket.socket) -> bool:
             asked, files, _, _ = socket.recv_fds(link, 1, 3)
             if not asked:
                 return False
-            begun, begins = os.pipe()
-            server = os.fork()
+            server = fork(cwd, files)
             if not server:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for each in (link, woken, waker):
                     each.close()
-                become(files)
-                for pipe in (begun, begins):
-                    os.close(pipe)
                 return True
-            for file in (begins, *files):
-                os.close(file)
-            os.read(begun, 1)  # ends once nobody can write: the server leads its group, so it can be ended by that
-            os.close(begun)
             tell(link, pid=server)
+
+
+def fork(cwd: str, files: "list[int]") -> int:
+    """Fork a server that speaks through `files`; its id, 0 in itself, -1 where there can be none."""
+    begun, begins = os.pipe()
+    try:
+        os.chdir(cwd)  # since this process entered it, it may have been made anew, or a link to it turned elsewhere
+        if sys.argv[0] != "-m":
+            Path(sys.argv[0]).stat()  # or have lost the script
+        server = os.fork()
+    except OSError:  # whoever asked will start a program, and tell what that says
+        server = -1
+    if not server:
+        become(files)
+    for file in (begins, *files):
+        os.close(file)
+    if server > 0:
+        os.read(begun, 1)  # ends once nobody can write: the server leads its group, so it can be ended by that
+    os.close(begun)
+    return server
 
 
 def tell(link: socket.socket, **what: int) -> None:
@@ -101,30 +118,34 @@ def become(files: "list[int]") -> None:
     os.setsid()
     for number, file in enumerate(files):
         os.dup2(file, number)
-        os.close(file)
 
 
 def serve() -> None:
     """Run the server's program as Python would."""
+    look_beside()
+    importlib.invalidate_caches()  # a folder may be there by now
     sys.excepthook = without_ours
-    if sys.argv[0] == "-m":  # which it stays until the module is found
-        runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-    else:
-        run_script(str(Path(sys.argv[0]).absolute()))
-
-
-def run_script(path: str) -> None:
-    """Run a script; `runpy` would not tell it its whole path, and take its module away before its last word."""
     program = sys.modules["__main__"] = ModuleType("__main__")
+    for name in ("__annotations__", "__builtins__", "__cached__"):  # which of these there are, Python's version decides
+        if name in globals():
+            vars(program)[name] = globals()[name]
+    if sys.argv[0] == "-m":  # which it stays until the module is found
+        # What `-m` itself does; the public `run_module` takes the module and its arguments away before its last word.
+        runpy._run_module_as_main(sys.argv.pop(1))  # type: ignore[attr-defined]  # noqa: SLF001
+    else:
+        run_script(str(Path(sys.argv[0]).absolute()), program)
+
+
+def run_script(path: str, program: ModuleType) -> None:
+    """Run a script; `runpy` would not tell it its whole path, and take its module away before its last word."""
     program.__file__ = path
     program.__loader__ = SourceFileLoader("__main__", path)
-    vars(program)["__builtins__"] = builtins
     exec(compile(Path(path).read_bytes(), path, "exec", dont_inherit=True), vars(program))  # noqa: S102 - Python's own way
 
 
 def without_ours(kind, error, trace):  # type: ignore[no-untyped-def]
     """Show an exception from the program's first frame on."""
-    while trace is not None and trace.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     sys.__excepthook__(kind, error.with_traceback(trace), trace)  # it shows the error's own
 

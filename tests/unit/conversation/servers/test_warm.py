@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import anyio
 import psutil
 import pytest
 
-from pytest_aitest.conversation.servers import Connection, ServerPool, process, warm
+from pytest_aitest.conversation.servers import Connection, ServerPool, forked, process, warm
 from pytest_aitest.conversation.servers.launch import Launch, PythonRun
 from pytest_aitest.values.agent import MCPServer, Wait
 from pytest_aitest.values.errors import DeclarationError, ServerDiedError, ServerStartError
@@ -32,6 +32,27 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are for
 AWARE = MCPServer(command=command("self_aware"))
 FOLDER = Path(servers.__file__).parent
 ODD = str(FOLDER / "odd.py")
+
+AT_EXIT = """
+import atexit, json, os, pathlib, sys, odd
+
+@atexit.register
+def last():
+    main = sys.modules["__main__"]
+    pathlib.Path(str(os.getpid())).write_text(json.dumps([sys.argv, vars(main) is globals()]))
+
+odd.environment()
+"""
+
+FAILING_SECOND = """
+import itertools, os
+fork, number = os.fork, itertools.count(1)
+def failing():
+    if next(number) == 2:
+        raise BlockingIOError("no more processes")
+    return fork()
+os.fork = failing
+"""
 
 Quick = Callable[..., MCPServer]
 
@@ -135,6 +156,41 @@ def test_a_forked_program_sees_what_a_started_one_sees(words: list[str], tmp_pat
     pooled(work)
 
 
+@pytest.mark.parametrize("program", [["main.py"], ["-m", "main"]])
+def test_a_forked_program_runs_where_its_folder_is_by_then(program: list[str], quick: Quick, tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        shutil.copy(ODD, folder / "odd.py")
+        source = "import os, odd\nos.environ['BESIDE'] = odd.__file__\nodd.environment()"
+        (folder / "main.py").write_text(source)
+
+    async def work(pool: ServerPool) -> None:
+        warm_one = known(pool, quick(command=["python", *program], cwd=str(cwd)))
+        plain = warm_one.model_copy(update={"warm": False})
+        assert (await told(await pool.open(warm_one)))["cwd"] == str(one)
+        cwd.unlink()
+        cwd.symlink_to(other)
+        forked, started = [await told(await pool.open(each)) for each in (warm_one, plain)]
+        assert psutil.Process(forked.pop("pid")).ppid() == template().pid != psutil.Process(started.pop("pid")).ppid()
+        assert forked == started
+        assert (forked["cwd"], forked["env"]["BESIDE"]) == (str(other), str(other / "odd.py"))
+        shutil.rmtree(other)
+        fill(other)
+        anew = await told(await pool.open(warm_one))
+        assert (anew["cwd"], psutil.Process(anew["pid"]).ppid()) == (str(other), template().pid)
+        (other / "main.py").unlink()
+        assert await start_error(pool, warm_one) == await start_error(pool, plain)
+        shutil.rmtree(other)
+        assert await start_error(pool, warm_one) == await start_error(pool, plain)
+        assert templates()
+
+    one, other, cwd = (tmp_path / name for name in ("one", "other", "cwd"))
+    fill(one)
+    fill(other)
+    cwd.symlink_to(one)
+    pooled(work)
+
+
 def test_forked_servers_share_nothing() -> None:
     def descriptors(process: psutil.Process) -> dict[str, str]:
         return {each.name: str(each.readlink()) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
@@ -225,10 +281,39 @@ def test_a_start_that_fails_is_told_without_a_word_of_the_template(
             await start_error(pool, each) for each in (server, server.model_copy(update={"warm": False}))
         ]
         assert forked.endswith(word.format(template().pid))
-        lines = [line for line in started.splitlines() if "runpy" not in line]
-        assert forked.replace(str(template().pid), str(os.getpid())) == "\n".join(lines)
+        assert forked.replace(str(template().pid), str(os.getpid())) == started
 
     (tmp_path / "failing.py").write_text(source)
+    pooled(work)
+
+
+def test_a_module_that_is_missing_is_told_as_by_python(quick: Quick) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick(command=["python", "-m", "no_such_module"]))
+        forked, started = [
+            await start_error(pool, each) for each in (server, server.model_copy(update={"warm": False}))
+        ]
+        assert forked == started
+        assert forked.endswith("/python: No module named no_such_module")
+        assert templates()
+
+    pooled(work)
+
+
+@pytest.mark.parametrize("program", [["main.py"], ["-m", "main"]])
+def test_a_forked_program_is_still_itself_as_it_exits(program: list[str], quick: Quick, tmp_path: Path) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick(command=["python", *program, "--loud"], cwd=str(tmp_path)))
+        forked, started = [await pool.open(each) for each in (server, server.model_copy(update={"warm": False}))]
+        assert (await parent(forked), await parent(started)) == (template().pid, os.getpid())
+        pids = [await pid(each) for each in (forked, started)]
+        await forked.close()
+        await started.close()
+        seen, expected = [json.loads((tmp_path / str(each)).read_text()) for each in pids]
+        assert seen == expected == [[str(tmp_path / "main.py") if "-m" in program else "main.py", "--loud"], True]
+
+    shutil.copy(ODD, tmp_path / "odd.py")
+    (tmp_path / "main.py").write_text(AT_EXIT)
     pooled(work)
 
 
@@ -376,6 +461,84 @@ def test_a_template_that_is_killed_while_nobody_needs_it_is_not_missed(quick: Qu
         template().kill()
         assert await parent(await pool.open(quick())) == os.getpid()
 
+    pooled(work)
+
+
+def test_a_fork_that_fails_harms_nobody(quick: Quick) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick(at_start=FAILING_SECOND))
+        first = await pool.open(server)
+        held = template().num_fds()
+        second = await pool.open(server)
+        assert template().num_fds() == held
+        parents = [await parent(each) for each in (first, second, await pool.open(server))]
+        assert parents == [template().pid, os.getpid(), template().pid]
+
+    pooled(work)
+
+
+def test_a_template_that_can_not_be_asked_now_can_be_asked_later(quick: Quick, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick())
+        first = await pool.open(server)
+        failing = [OSError("Too many references"), DEFAULT]
+        monkeypatch.setattr(socket, "send_fds", Mock(wraps=socket.send_fds, side_effect=failing))
+        parents = [await parent(each) for each in (first, await pool.open(server), await pool.open(server))]
+        assert parents == [template().pid, os.getpid(), template().pid]
+
+    pooled(work)
+
+
+def test_a_template_that_does_not_answer_is_ended_with_its_servers(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick())
+        living = await pool.open(server)
+        its_pid = await pid(living)
+        template().suspend()
+        monkeypatch.setattr(forked, "_ANSWER_SECONDS", 0.05)
+        with anyio.fail_after(10):
+            assert [await parent(await pool.open(server)) for _ in range(2)] == [os.getpid()] * 2
+        await until(lambda: not templates() and gone(its_pid))
+        assert "its process was killed by SIGKILL" in await death(living, "tell")
+
+    pooled(work)
+
+
+@pytest.mark.parametrize("hanging", ["{}", "it(), {}"])
+def test_a_fork_that_hangs_is_ended(
+    hanging: str, quick: Quick, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def work(pool: ServerPool) -> None:
+        server, patience = known(pool, quick(at_start=f"import os, signal; {hang}")), anyio.CancelScope()
+        with monkeypatch.context() as patch:
+            patch.setattr(forked, "anyio", Mock(wraps=anyio, move_on_after=lambda _: patience))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(pool.open, server)
+                await until(at_work.exists)
+                (hung,) = template().children()
+                patience.cancel()
+        await until(lambda: gone(hung.pid))
+
+    at_work = tmp_path / "at work"
+    writing = f"open({str(at_work)!r}, 'w').close()"
+    hang = f"it = os.setsid; os.setsid = lambda: ({hanging.format(writing)}, signal.pause())"
+    pooled(work)
+
+
+def test_a_child_of_the_template_that_is_no_server_is_none_of_ours(quick: Quick, tmp_path: Path) -> None:
+    async def work(pool: ServerPool) -> None:
+        server = known(pool, quick(at_start=f"import subprocess, sys; {begetting}"))
+        first = await pool.open(server)
+        (its_pid,) = {child.pid for child in template().children()} - {await pid(first)}
+        fifo.write_text("")  # at which it ends
+        await until(lambda: not psutil.pid_exists(its_pid))
+        assert [await parent(each) for each in (first, await pool.open(server))] == [template().pid] * 2
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    begetting = f"'template' in sys.orig_argv[1] and subprocess.Popen(['cat', {str(fifo)!r}])"
     pooled(work)
 
 
