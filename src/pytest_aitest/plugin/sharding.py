@@ -59,9 +59,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     which, count = _wanted(metafunc.config)
     count = min(count, max(1, limit_of(metafunc.function.place_as, metafunc.config, "plans")))
     numbers = range(1, count + 1) if which is None else range(which, which + 1)
-    if (recorded := _recorded(metafunc)) is not None:  # which are then dealt among so many jobs
-        numbers = range(which or 1, recorded + 1, count if which else 1) or numbers
-        count = recorded
+    if (recorded := _recorded(metafunc)) is not None:  # those are then what the jobs of a matrix deal among them
+        dealt = range(1, recorded + 1) if which is None else range(which, recorded + 1, count)
+        numbers, count = dealt or numbers, recorded
     if count > 1 or numbers[0] > count:
         shards = [f"{number}/{count}" for number in numbers]
         metafunc.parametrize(SHARD, shards, ids=shards)
