@@ -187,6 +187,25 @@ def test_marks_and_fixtures_are_those_of_an_exploration_in_one_piece(project: Pr
 # What each of them does
 
 
+@pytest.mark.parametrize(
+    ("arguments", "explored"),
+    [(("--aitest-shards=3",), ["explore"]), (("--aitest-shards=1/2",), ["explore"]), (("--aitest-shards=2/2",), [])],
+    ids=lambda value: " ".join(value),
+)
+@pytest.mark.parametrize("marked", ["machine", "session class"])
+def test_one_that_is_expected_to_fail_stays_whole(
+    project: Project, arguments: tuple[str, ...], explored: list[str], marked: str
+) -> None:
+    if marked == "machine":
+        project.write(test_echo=MACHINE.replace("agent = agent\n", "agent = agent\n        explore_marks = EXPECTED\n"))
+    else:
+        project.write(test_echo=FLOW.replace("class TestChat:", "class TestChat:\n        explore_marks = EXPECTED\n"))
+    path = project.path / "test_echo.py"
+    path.write_text("import pytest\nEXPECTED = pytest.mark.xfail(strict=True)\n" + path.read_text())
+    names = [name.partition("::")[2] for name in collected(project, *arguments)]
+    assert [name for name in names if "explore" in name] == explored
+
+
 def test_together_they_try_what_one_would(project: Project) -> None:
     project.write(test_echo=MACHINE)
     how = ("--aitest-plans=7", *SEED)

@@ -57,7 +57,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if SHARD not in metafunc.fixturenames:
         return
     which, count = _wanted(metafunc.config)
-    count = min(count, max(1, limit_of(metafunc.function.place_as, metafunc.config, "plans")))
+    most = max(1, limit_of(metafunc.function.place_as, metafunc.config, "plans"))
+    if any(metafunc.definition.iter_markers("xfail")):  # of all plans one is to fail, and the rest would be surprised
+        most = 1
+    count = min(count, most)
     numbers = range(1, count + 1) if which is None else range(which, which + 1)
     if (recorded := _recorded(metafunc)) is not None:  # those are then what the jobs of a matrix deal among them
         dealt = range(1, recorded + 1) if which is None else range(which, recorded + 1, count)
