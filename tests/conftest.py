@@ -4,8 +4,12 @@ import socket
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from pytest_aitest.conversation.engine import Engine
+
+settings.register_profile("aitest", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("aitest")
 
 _LOOPBACK = ("127.", "::1", "localhost")
 
