@@ -8,7 +8,7 @@ from hypothesis import settings
 
 from pytest_aitest.conversation.engine import Engine
 
-settings.register_profile("aitest", deadline=None)  # how long an example takes is the machine's affair
+settings.register_profile("aitest", settings(), deadline=None)  # how long an example takes is the machine's affair
 settings.load_profile("aitest")
 
 _LOOPBACK = ("127.", "::1", "localhost")
