@@ -38,6 +38,7 @@ _SHAPES = re.compile(
     """,
     re.VERBOSE,
 )
+_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")  # as in `env={"TOKEN": "${BANK_TOKEN}"}`
 _NOTHING = re.compile(r"(?!)")
 _ENDS = re.compile(r"""\.\.\.|['"\n]|\Z""")  # where a text is cut, what stands behind it
 _BEGINS = re.compile(r"(?:\.\.\.|[-+]\s)\Z")  # and before
@@ -70,7 +71,7 @@ class Secrets:
         elif isinstance(value, Sequence) and not isinstance(value, str):
             for option, part in _options(value):
                 self.learn(option, part)
-        elif is_secret_name(name) and isinstance(value, str) and "${" not in value:
+        elif is_secret_name(name) and isinstance(value, str) and not _VARIABLE.search(value):
             if name == "api_key" and _is_ordinary(value):  # what endpoints are given that want none: "ollama", "test"
                 return
             self._declare(dict.fromkeys((value, value.rpartition(" ")[2]), name))  # "Bearer abc": abc alone, too

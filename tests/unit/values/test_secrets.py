@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pytest_aitest import Agent, DeclarationError, MCPServer, Provider, ToolCall
@@ -152,7 +152,9 @@ def test_users_add_patterns() -> None:
 
 
 @given(secret=st.text(st.characters(codec="utf-8"), min_size=12), before=st.text(), after=st.text())
+@example(secret="0000000000${", before="", after="")
 def test_however_it_is_written_it_is_hidden(secret: str, before: str, after: str) -> None:
+    assume(not re.search(r"\$\{\w+\}", secret))  # which stands for a variable
     secrets = Secrets()
     secrets.learn("token", secret)
     hide = secrets.hiding()
