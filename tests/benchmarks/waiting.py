@@ -76,9 +76,8 @@ def forked() -> Row:
     plain, warm = (
         Engine.shared().run(starts, slow_bank.as_process("banking_mcp", warm=warm)) for warm in (False, True)
     )
-    seconds = [
-        median(each[2:]) for each in (plain, warm)
-    ]  # the first is started in any case, the second with its template
+    # The first is started in any case, and the second with its template.
+    seconds = [median(each[2:]) for each in (plain, warm)]
     return Row(
         what="a server that is a process, from its start to its first answer: forked beside started",
         measured_on=f"example bank; median of {STARTS - 2}",

@@ -280,7 +280,7 @@ def test_two_workers_record_at_once_what_one_process_replays(banking: Project) -
     assert asked(banking) == before
 
 
-SLOWED = """
+ECHO = """
     from hypothesis import strategies as st
     from pytest_aitest import Agent, Provider
     from pytest_aitest.stateful import SessionMachine, precondition, rule
@@ -321,7 +321,7 @@ def outcomes(project: Project, *options: str) -> dict[str, str]:
 def test_an_exploration_is_replayed_in_the_shards_in_which_it_was_recorded(
     project: Project, recorded: tuple[str, ...]
 ) -> None:
-    project.write(test_echo=SLOWED)
+    project.write(test_echo=ECHO)
     found = outcomes(project, *STORE, "--hypothesis-seed=1", *recorded)
     assert len(found) == (3 if recorded else 1)
     assert "FAILED" in found.values()
@@ -333,14 +333,14 @@ def test_an_exploration_is_replayed_in_the_shards_in_which_it_was_recorded(
 
 
 def test_a_run_that_asks_nothing_changes_nothing_of_how_an_exploration_was_recorded(project: Project) -> None:
-    project.write(test_echo=SLOWED)
+    project.write(test_echo=ECHO)
     found = outcomes(project, *STORE, "--aitest-shards=3")
     project.run(*STORE, "--aitest-no-explore").assert_outcomes(skipped=1)
     assert outcomes(project, *REPLAY) == found
 
 
 def test_what_was_kept_elsewhere_is_not_tried_with_a_store(project: Project) -> None:
-    project.write(test_echo=SLOWED)
+    project.write(test_echo=ECHO)
     project.run("--hypothesis-seed=1", plugins=("_hypothesis_pytestplugin",)).assert_outcomes(failed=1)
     assert (project.path / ".hypothesis").exists()
     found = outcomes(project, *STORE, "--hypothesis-seed=7")
@@ -349,7 +349,7 @@ def test_what_was_kept_elsewhere_is_not_tried_with_a_store(project: Project) -> 
 
 
 def test_an_exploration_under_another_name_was_not_recorded(project: Project) -> None:
-    project.write(test_echo=SLOWED)
+    project.write(test_echo=ECHO)
     project.run(*STORE)
     edit(project, "test_echo.py", "TestEcho", "TestEchoes")
     project.shows_what_is_expected(*REPLAY)

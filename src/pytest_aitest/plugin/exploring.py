@@ -106,7 +106,7 @@ def explorable(
 
     def asking(event: Event) -> None:
         progress.asking(event)
-        _note(item, seed)
+        _note_exploration(item, seed)
 
     return Explorable(
         place=Place(
@@ -143,7 +143,7 @@ def explorable(
     )
 
 
-def _note(item: pytest.Item, seed: int) -> None:
+def _note_exploration(item: pytest.Item, seed: int) -> None:
     """Remember once in the store how it explores."""
     store = storing.store_of(item.config) if _is_exploration(item) and not item.stash.get(_NOTED, False) else None
     if store is not None:
@@ -235,7 +235,7 @@ def explore(
     finally:
         pool.the_same_to_come = False
     if exploration.stopped is None:
-        _note(item, explorable.runner.seed)
+        _note_exploration(item, explorable.runner.seed)
     record = replace(record, order_notes=tuple(order_notes()))
     testimony = item.stash[TESTIMONY]
     testimony.kind, testimony.exploration = "exploration", record
@@ -249,8 +249,8 @@ def explore(
 def _must_be_recorded(item: pytest.Item) -> None:
     """Fail where a run that only replays knows nothing of an exploration; by lot it would ask what nobody recorded."""
     __tracebackhide__ = True
-    store, test = storing.store_of(item.config), exploration_of(item)
-    if storing.replays_only(item.config) and forced_seed() is None and store is not None and not store.shards_of(test):
+    store, test = storing.replayed(item.config), exploration_of(item)
+    if store is not None and forced_seed() is None and not store.shards_of(test):
         could_not_go_on(
             StoreMissError(
                 f"{storing.shown(item.config)} holds no exploration {test}, and this run only replays. If the test was "

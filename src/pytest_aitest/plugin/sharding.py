@@ -105,7 +105,7 @@ def _wanted(config: pytest.Config) -> tuple[int | None, int]:
 
 def _recorded(metafunc: pytest.Metafunc) -> int | None:
     """Among how many shards the plans were dealt when they were recorded; None where nothing is, or is to be, known."""
-    store = storing.store_of(metafunc.config) if storing.replays_only(metafunc.config) else None
+    store = storing.replayed(metafunc.config)
     return None if store is None else store.shards_of(metafunc.definition.nodeid)
 
 

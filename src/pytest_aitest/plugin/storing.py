@@ -57,6 +57,11 @@ def replays_only(config: pytest.Config) -> bool:
     return path_of(config) is not None and mode_of(config) == "replay"
 
 
+def replayed(config: pytest.Config) -> "Store | None":
+    """The store of a run in which nothing may go live."""
+    return store_of(config) if replays_only(config) else None
+
+
 def check_options(config: pytest.Config) -> None:
     """Raise what is wrong with them, or with the file, before anything is collected."""
     mode = mode_of(config)

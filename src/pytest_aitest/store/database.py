@@ -251,9 +251,10 @@ class Database:
         """The tests that explored, their seeds, and among how many shards; 0 for one that has asked nothing yet."""
         return [(str(test), int(seed), int(shards)) for test, seed, shards in self.read("SELECT * FROM explorations")]
 
-    def add_exploration(self, test: str, seed: int, shards: int) -> None:
-        """Note one that is not noted yet, inside `writing`."""
-        self.write("INSERT OR IGNORE INTO explorations VALUES (?, ?, ?)", test, seed, shards)
+    def add_exploration(self, test: str, seed: int, shards: int, *, replaces: bool) -> None:
+        """Note how a test explores, inside `writing`; what is noted already gives way or stays."""
+        otherwise = "REPLACE" if replaces else "IGNORE"
+        self.write(f"INSERT OR {otherwise} INTO explorations VALUES (?, ?, ?)", test, seed, shards)  # noqa: S608 - our own
 
     def beginnings(self) -> list[tuple[str, str, str]]:
         """Histories that no sample leads to, what they went on from, and how they begin."""

@@ -184,7 +184,7 @@ def imported(text: str, path: Path, *, source: str) -> int:
 def _add(database: Database, export: _Export, rows: list[tuple[Row, list[_Meeting]]]) -> int:
     database.add_pairs("events", {digest_of(event): canonical(event) for event in export.events.values()})
     for test, exploration in export.explorations.items():
-        database.add_exploration(test, exploration.seed, exploration.shards)
+        database.add_exploration(test, exploration.seed, exploration.shards, replaces=False)
     database.add_pairs("tool_lists", export.tool_lists)
     for beginning in export.beginnings:
         how = canonical(beginning.how)

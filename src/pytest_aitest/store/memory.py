@@ -51,15 +51,13 @@ class Store(Shelf):
 
     def seed_for(self, test: str, seed: int) -> int:
         """The seed that a test explores with: the one that it, or who begins at the same time, has; else `seed`."""
-        statement = "INSERT OR IGNORE INTO explorations VALUES (?, ?, 0)"
-        self.write_with(lambda database: database.write(statement, _unicode(test), seed))
+        self.write_with(lambda database: database.add_exploration(_unicode(test), seed, 0, replaces=False))
         known = self.database.read("SELECT seed FROM explorations WHERE test=?", _unicode(test))
         return int(known[0][0]) if known else seed
 
     def note_exploration(self, test: str, seed: int, *, shards: int) -> None:
         """Remember how a test explores, for what is recorded is replayed only by the same search."""
-        statement = "INSERT OR REPLACE INTO explorations VALUES (?, ?, ?)"
-        self.write_with(lambda database: database.write(statement, _unicode(test), seed, shards))
+        self.write_with(lambda database: database.add_exploration(_unicode(test), seed, shards, replaces=True))
 
     def shards_of(self, test: str) -> int | None:
         """Among how many shards a test, or the one of its variants with most, was explored; None if it was not."""
